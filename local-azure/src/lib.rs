@@ -1,6 +1,14 @@
 //! All of Azure that device and twin provisioning needs, in one process on one machine.
 
+pub mod certificates;
 pub mod clock;
+pub mod config;
+pub mod credentials;
+pub mod endpoints;
 pub mod event_hubs;
+pub mod front;
 pub mod gate;
+pub mod identity;
+pub mod ports;
+mod private_file;
 pub mod store;

@@ -1,0 +1,88 @@
+//! Which service a request on the HTTPS port is for.
+//!
+//! Each service has a host name of its own in Azure; here they share one, so that paths decide, and where paths
+//! meet, the scheme of the `Authorization` header: `Bearer` means Azure Digital Twins, `SharedAccessSignature` IoT
+//! Hub.
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderMap, header::AUTHORIZATION},
+    response::Response,
+};
+use tower::ServiceExt as _;
+
+/// The services behind the port.
+#[derive(Debug, Clone)]
+pub struct Services {
+    /// Azure Digital Twins' data plane.
+    pub digital_twins: Router,
+    /// IoT Hub's service API.
+    pub iot_hub: Router,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Destination {
+    DigitalTwins,
+    IotHub,
+}
+
+/// Sends each request to its service.
+pub fn router(services: Services) -> Router {
+    Router::new().fallback(move |request: Request| {
+        let service = match destination(request.uri().path(), request.headers()) {
+            Destination::DigitalTwins => services.digital_twins.clone(),
+            Destination::IotHub => services.iot_hub.clone(),
+        };
+        async move {
+            let Ok(response): Result<Response, std::convert::Infallible> = service.oneshot(request).await;
+            response
+        }
+    })
+}
+
+fn destination(path: &str, headers: &HeaderMap) -> Destination {
+    let scheme = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.split(' ').next());
+    match scheme {
+        Some(scheme) if scheme.eq_ignore_ascii_case("Bearer") => Destination::DigitalTwins,
+        Some(scheme) if scheme.eq_ignore_ascii_case("SharedAccessSignature") => Destination::IotHub,
+        _ => by_path(path),
+    }
+}
+
+fn by_path(path: &str) -> Destination {
+    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    if ["devices", "twins", "statistics"].iter().any(|name| first.eq_ignore_ascii_case(name)) {
+        Destination::IotHub
+    } else {
+        Destination::DigitalTwins
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn headers(authorization: Option<&'static str>) -> HeaderMap {
+        authorization.map(|value| (AUTHORIZATION, HeaderValue::from_static(value))).into_iter().collect()
+    }
+
+    #[test]
+    fn the_authorization_scheme_decides_and_without_one_the_path() {
+        use Destination::{DigitalTwins, IotHub};
+        for (path, authorization, expected) in [
+            ("/digitaltwins/a", Some("Bearer x"), DigitalTwins),
+            ("/devices/a", Some("SharedAccessSignature sr=x"), IotHub),
+            ("/jobs/imports", Some("Bearer x"), DigitalTwins),
+            ("/jobs/v2/x", Some("sharedaccesssignature sr=x"), IotHub),
+            ("/Models", None, DigitalTwins),
+            ("/devices", None, IotHub),
+            ("/Twins/a", None, IotHub),
+            ("/", None, DigitalTwins),
+        ] {
+            assert_eq!(destination(path, &headers(authorization)), expected, "{path} {authorization:?}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! `GET /msi/token?api-version=2019-08-01&resource=...` with the header `X-IDENTITY-HEADER`.
+
+use std::sync::Arc;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use axum::{
+    Json, Router,
+    extract::{Query, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Tokens;
+use crate::gate::{Class, Gate, Request, Service};
+
+/// The first version whose answer has `expires_on`; the one that all Azure Identity libraries ask for.
+const API_VERSION: &str = "2019-08-01";
+
+struct Endpoint {
+    tokens: Tokens,
+    header: String,
+    gate: Arc<Gate>,
+}
+
+/// The endpoint's routes; `header` is what callers must send in `X-IDENTITY-HEADER`.
+pub fn router(tokens: Tokens, header: String, gate: Arc<Gate>) -> Router {
+    Router::new().route("/msi/token", get(token)).with_state(Arc::new(Endpoint { tokens, header, gate }))
+}
+
+#[derive(Deserialize)]
+struct TokenQuery {
+    resource: Option<String>,
+    #[serde(rename = "api-version")]
+    api_version: Option<String>,
+    client_id: Option<String>,
+}
+
+async fn token(State(endpoint): State<Arc<Endpoint>>, Query(query): Query<TokenQuery>, headers: HeaderMap) -> Response {
+    let request = Request { service: Service::Identity, operation: "GetToken", class: Class::Other, subject: "" };
+    if let Err(throttled) = endpoint.gate.pass(request).await {
+        let retry_after = [("retry-after", throttled.retry_after.as_secs().to_string())];
+        return (StatusCode::TOO_MANY_REQUESTS, retry_after).into_response();
+    }
+    let sent = headers.get("x-identity-header").map_or(&b""[..], |value| value.as_bytes());
+    if verify_slices_are_equal(sent, endpoint.header.as_bytes()).is_err() {
+        return refusal(StatusCode::UNAUTHORIZED, "X-IDENTITY-HEADER is missing or not the one in IDENTITY_HEADER");
+    }
+    if query.api_version.as_deref() != Some(API_VERSION) {
+        return refusal(StatusCode::BAD_REQUEST, "the query needs api-version=2019-08-01");
+    }
+    let Some(resource) = query.resource.filter(|resource| resource.starts_with("https://")) else {
+        return refusal(StatusCode::BAD_REQUEST, "the query needs resource=https://...");
+    };
+    let token = endpoint.tokens.issue(&resource);
+    Json(json!({
+        "access_token": token.text,
+        "expires_on": token.expires.as_second().to_string(),
+        "resource": resource,
+        "token_type": "Bearer",
+        "client_id": query.client_id.unwrap_or_else(|| "00000000-0000-0000-0000-000000000000".to_owned()),
+    }))
+    .into_response()
+}
+
+fn refusal(status: StatusCode, message: &str) -> Response {
+    (status, Json(json!({ "statusCode": status.as_u16(), "message": message }))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use jiff::Timestamp;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::identity::DIGITAL_TWINS;
+
+    const GOOD: &str = "/msi/token?api-version=2019-08-01&resource=https%3A%2F%2Fdigitaltwins.azure.net";
+
+    async fn ask(uri: &str, header: &str) -> (StatusCode, serde_json::Value) {
+        let tokens = Tokens::new("key", Clock::manual(Timestamp::UNIX_EPOCH));
+        let router = router(tokens, "header".to_owned(), Arc::new(Gate::default()));
+        let request = axum::http::Request::get(uri).header("X-IDENTITY-HEADER", header).body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), 65_536).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_caller_with_the_header_gets_a_token_that_digital_twins_accepts() {
+        let (status, body) = ask(GOOD, "header").await;
+        assert_eq!(status, StatusCode::OK);
+        let tokens = Tokens::new("key", Clock::manual(Timestamp::UNIX_EPOCH));
+        assert!(tokens.accepts(DIGITAL_TWINS, body["access_token"].as_str().unwrap()));
+        assert_eq!(body["expires_on"], "86400");
+    }
+
+    #[tokio::test]
+    async fn without_the_header_or_with_a_wrong_one_there_is_no_token() {
+        for header in ["", "headeR", "header2"] {
+            let (status, body) = ask(GOOD, header).await;
+            assert_eq!(status, StatusCode::UNAUTHORIZED);
+            assert!(body.get("access_token").is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_query_without_version_or_resource_is_refused() {
+        for uri in ["/msi/token", "/msi/token?resource=https://x", "/msi/token?api-version=2019-08-01"] {
+            assert_eq!(ask(uri, "header").await.0, StatusCode::BAD_REQUEST, "{uri}");
+        }
+    }
+}
