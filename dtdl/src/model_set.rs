@@ -1,0 +1,179 @@
+//! Models that know one another.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::contents::Contents;
+use crate::error::{Error, Fault};
+use crate::interface::Interface;
+use crate::model_id::ModelId;
+use crate::resolve::{Resolved, resolve};
+
+/// A set of models in which every reference resolves: what a model extends, and the interface of each of its
+/// components, is in the set too.
+///
+/// A set never changes: [`with`](ModelSet::with) and [`without`](ModelSet::without) make new ones. Cloning is cheap.
+#[derive(Debug, Clone, Default)]
+pub struct ModelSet {
+    index: Arc<Index>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Index {
+    models: BTreeMap<ModelId, Arc<Resolved>>,
+    /// Who extends a model directly.
+    extended_by: BTreeMap<ModelId, BTreeSet<ModelId>>,
+    /// Who extends a model directly or has it as a component.
+    referenced_by: BTreeMap<ModelId, BTreeSet<ModelId>>,
+    /// Contents of all models, inherited ones counted again for each heir.
+    contents: usize,
+}
+
+/// The most contents that the models of a set have together, inherited ones counted for each heir: a bound on what
+/// inheritance can multiply. 10,000 models, as many as an instance of the service holds, can have 100 each.
+const MAX_CONTENTS: usize = 1_000_000;
+
+impl ModelSet {
+    /// This set and more models. The order does not matter: they may refer to one another.
+    ///
+    /// # Errors
+    /// A model that is there already; a reference that does not resolve; a broken rule of inheritance or composition:
+    /// cycles, depth, names used twice, a v2 model on a v3 one, components in components, counts.
+    pub fn with(&self, interfaces: impl IntoIterator<Item = Interface>) -> Result<ModelSet, Error> {
+        let mut added = BTreeMap::new();
+        for interface in interfaces {
+            if self.get(&interface.id).is_some() || added.contains_key(&interface.id) {
+                let fault = Fault::DuplicateModel(interface.id.clone());
+                return Err(Error::new("/@id".to_owned(), fault).in_model(interface.id.as_str()));
+            }
+            added.insert(interface.id.clone(), interface);
+        }
+        let mut index = Index::clone(&self.index);
+        resolve(added, &mut index.models, |resolved| {
+            let id = &resolved.interface.id;
+            for parent in &resolved.interface.extends {
+                index.extended_by.entry(parent.clone()).or_default().insert(id.clone());
+            }
+            for needed in resolved.interface.references() {
+                index.referenced_by.entry(needed.clone()).or_default().insert(id.clone());
+            }
+            index.contents += resolved.contents.len();
+            if index.contents <= MAX_CONTENTS {
+                return Ok(());
+            }
+            let fault =
+                Fault::TooMany { what: "contents in all models together", limit: MAX_CONTENTS, got: index.contents };
+            Err(Error::new(String::new(), fault).in_model(id.as_str()))
+        })?;
+        Ok(ModelSet { index: Arc::new(index) })
+    }
+
+    /// This set without one of its models.
+    ///
+    /// # Errors
+    /// [`Fault::NoModel`]; [`Fault::InUse`] where others extend it or have it as a component.
+    pub fn without(&self, model: &ModelId) -> Result<ModelSet, Error> {
+        let fail = |fault| Err(Error::new(String::new(), fault).in_model(model.as_str()));
+        let Some(resolved) = self.index.models.get(model) else {
+            return fail(Fault::NoModel(model.clone()));
+        };
+        if let Some(by) = self.index.referenced_by.get(model) {
+            return fail(Fault::InUse { by: by.clone() });
+        }
+        let mut index = Index::clone(&self.index);
+        index.models.remove(model);
+        index.contents -= resolved.contents.len();
+        for parent in &resolved.interface.extends {
+            forget(&mut index.extended_by, parent, model);
+        }
+        for needed in resolved.interface.references() {
+            forget(&mut index.referenced_by, needed, model);
+        }
+        Ok(ModelSet { index: Arc::new(index) })
+    }
+
+    /// The model of that id.
+    pub fn get(&self, model: &ModelId) -> Option<&Interface> {
+        self.index.models.get(model).map(|resolved| &resolved.interface)
+    }
+
+    /// All models, in the order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = &Interface> {
+        self.index.models.values().map(|resolved| &resolved.interface)
+    }
+
+    /// How many models there are.
+    pub fn len(&self) -> usize {
+        self.index.models.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.index.models.is_empty()
+    }
+
+    /// Whether `model` is `ancestor`, or extends it directly or through others. Nothing is an unknown model.
+    pub fn is_a(&self, model: &ModelId, ancestor: &ModelId) -> bool {
+        (self.index.models.get(model))
+            .is_some_and(|resolved| model == ancestor || resolved.ancestors.contains(ancestor))
+    }
+
+    /// What a model has, inherited contents included.
+    pub fn contents(&self, model: &ModelId) -> Option<&Contents> {
+        self.index.models.get(model).map(|resolved| &*resolved.contents)
+    }
+
+    /// The models that `model` extends, directly or through others.
+    pub fn ancestors<'s>(&'s self, model: &ModelId) -> impl Iterator<Item = &'s ModelId> + use<'s> {
+        self.index.models.get(model).into_iter().flat_map(|resolved| &resolved.ancestors)
+    }
+
+    /// The models that extend `model` directly.
+    pub fn extended_by<'s>(&'s self, model: &ModelId) -> impl Iterator<Item = &'s ModelId> + use<'s> {
+        self.index.extended_by.get(model).into_iter().flatten()
+    }
+
+    /// The models that cannot be without `model`: those that extend it directly or have it as a component.
+    pub fn referenced_by<'s>(&'s self, model: &ModelId) -> impl Iterator<Item = &'s ModelId> + use<'s> {
+        self.index.referenced_by.get(model).into_iter().flatten()
+    }
+
+    /// The models that extend `model`, directly or through others.
+    pub fn descendants<'s>(&'s self, model: &ModelId) -> BTreeSet<&'s ModelId> {
+        self.reach(model, |model| self.extended_by(model))
+    }
+
+    /// The models that `model` cannot be without, directly or through others; itself is not among them.
+    pub fn dependencies<'s>(&'s self, model: &ModelId) -> BTreeSet<&'s ModelId> {
+        self.reach(model, |model| self.get(model).into_iter().flat_map(Interface::references))
+    }
+
+    /// The versions of a model that the set has, lowest first: the models with the same [`path`](ModelId::path).
+    pub fn versions<'s>(&'s self, model: &ModelId) -> impl Iterator<Item = &'s ModelId> + use<'s> {
+        let lowest = model.without_version();
+        let path = lowest.clone();
+        self.index.models.range(lowest..).map(|(id, _)| id).take_while(move |id| id.path() == path.path())
+    }
+
+    /// Every model that can be reached from one in one step or more.
+    fn reach<'s, I>(&'s self, from: &ModelId, steps: impl Fn(&'s ModelId) -> I) -> BTreeSet<&'s ModelId>
+    where
+        I: Iterator<Item = &'s ModelId>,
+    {
+        let mut reached = BTreeSet::new();
+        let mut open: Vec<&ModelId> = self.index.models.get_key_value(from).map(|(id, _)| id).into_iter().collect();
+        while let Some(model) = open.pop() {
+            open.extend(steps(model).filter(|next| reached.insert(*next)));
+        }
+        reached
+    }
+}
+
+fn forget(index: &mut BTreeMap<ModelId, BTreeSet<ModelId>>, needed: &ModelId, by: &ModelId) {
+    if let Some(known) = index.get_mut(needed) {
+        known.remove(by);
+        if known.is_empty() {
+            index.remove(needed);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Puts interfaces together: inheritance and composition.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use crate::contents::{Content, Contents};
+use crate::context::{Language, MAX_ANCESTORS, MAX_EXTENDS_DEPTH};
+use crate::error::{Error, Fault};
+use crate::interface::Interface;
+use crate::model_id::ModelId;
+
+/// An interface with all that it inherits.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    pub(crate) interface: Interface,
+    /// Those it extends, directly or through others.
+    pub(crate) ancestors: BTreeSet<ModelId>,
+    /// Its own contents and the inherited ones. Shared with its parent where it adds nothing.
+    pub(crate) contents: Arc<Contents>,
+    /// The interface that defines each content.
+    origins: Arc<BTreeMap<String, ModelId>>,
+    /// Levels of inheritance above it.
+    depth: usize,
+}
+
+type Models = BTreeMap<ModelId, Arc<Resolved>>;
+
+/// Resolves `added` and puts them into `models`, ancestors first; `enter` sees each as it is put in.
+pub(crate) fn resolve(
+    added: BTreeMap<ModelId, Interface>,
+    models: &mut Models,
+    mut enter: impl FnMut(&Resolved) -> Result<(), Error>,
+) -> Result<(), Error> {
+    check_references(&added, models)?;
+    let ids: Vec<ModelId> = added.keys().cloned().collect();
+    for interface in ancestors_first(added)? {
+        let id = interface.id.clone();
+        let resolved = resolve_one(interface, models).map_err(|error| error.in_model(id.as_str()))?;
+        enter(&resolved)?;
+        models.insert(id, Arc::new(resolved));
+    }
+    ids.iter().filter_map(|id| models.get(id)).try_for_each(|resolved| {
+        check_components(resolved, models).map_err(|error| error.in_model(resolved.interface.id.as_str()))
+    })
+}
+
+fn at(pointer: &str, fault: Fault) -> Error {
+    Error::new(pointer.to_owned(), fault)
+}
+
+fn check_references(added: &BTreeMap<ModelId, Interface>, models: &Models) -> Result<(), Error> {
+    let mut missing: BTreeMap<&ModelId, usize> = BTreeMap::new();
+    for needed in added.values().flat_map(Interface::references) {
+        if !added.contains_key(needed) && !models.contains_key(needed) {
+            *missing.entry(needed).or_default() += 1;
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let referrer = added.values().find(|interface| interface.references().any(|needed| missing.contains_key(needed)));
+    let missing = missing.into_iter().map(|(id, places)| (id.clone(), places)).collect();
+    let error = at("", Fault::Unresolved { missing });
+    Err(match referrer {
+        Some(interface) => error.in_model(interface.id.as_str()),
+        None => error,
+    })
+}
+
+/// The interfaces in an order in which each comes after those it extends.
+fn ancestors_first(mut added: BTreeMap<ModelId, Interface>) -> Result<Vec<Interface>, Error> {
+    let mut waiting_for: BTreeMap<ModelId, usize> = BTreeMap::new();
+    let mut heirs: BTreeMap<ModelId, Vec<ModelId>> = BTreeMap::new();
+    for interface in added.values() {
+        let parents = interface.extends.iter().filter(|parent| added.contains_key(parent));
+        waiting_for.insert(interface.id.clone(), parents.clone().count());
+        for parent in parents {
+            heirs.entry(parent.clone()).or_default().push(interface.id.clone());
+        }
+    }
+    let mut ready: VecDeque<ModelId> =
+        waiting_for.iter().filter(|(_, count)| **count == 0).map(|(id, _)| id.clone()).collect();
+    let mut ordered = Vec::with_capacity(added.len());
+    while let Some(id) = ready.pop_front() {
+        for heir in heirs.remove(&id).unwrap_or_default() {
+            if let Some(count) = waiting_for.get_mut(&heir) {
+                *count -= 1;
+                if *count == 0 {
+                    ready.push_back(heir);
+                }
+            }
+        }
+        ordered.extend(added.remove(&id));
+    }
+    // What is left waits for itself, or for one that does.
+    match on_cycle(&added) {
+        None => Ok(ordered),
+        Some(id) => Err(at("/extends", Fault::ExtendsItself(id.clone())).in_model(id.as_str())),
+    }
+}
+
+/// One of the interfaces that extend themselves: from any of those left, parents lead into a cycle.
+fn on_cycle(left: &BTreeMap<ModelId, Interface>) -> Option<&ModelId> {
+    let mut current = left.keys().next()?;
+    let mut passed = BTreeSet::new();
+    while passed.insert(current) {
+        current = left.get(current)?.extends.iter().find(|parent| left.contains_key(parent))?;
+    }
+    Some(current)
+}
+
+fn resolve_one(interface: Interface, models: &Models) -> Result<Resolved, Error> {
+    let parents: Vec<&Arc<Resolved>> = interface.extends.iter().filter_map(|parent| models.get(parent)).collect();
+    let language = interface.language;
+    let mut ancestors = BTreeSet::new();
+    let mut depth = 0;
+    for parent in &parents {
+        check_language(language, &parent.interface, "/extends")?;
+        ancestors.insert(parent.interface.id.clone());
+        ancestors.extend(parent.ancestors.iter().cloned());
+        depth = depth.max(parent.depth + 1);
+    }
+    if depth > MAX_EXTENDS_DEPTH {
+        return Err(at("/extends", Fault::ExtendsTooDeep { limit: MAX_EXTENDS_DEPTH }));
+    }
+    if ancestors.len() > MAX_ANCESTORS {
+        let what = "extended interfaces in the hierarchy";
+        return Err(at("/extends", Fault::TooMany { what, limit: MAX_ANCESTORS, got: ancestors.len() }));
+    }
+    check_elements(&interface, &ancestors, models)?;
+    let (contents, origins) = inherit(&interface, &parents)?;
+    if contents.len() > language.max_contents() {
+        let what = "contents, inherited ones included";
+        return Err(at("/contents", Fault::TooMany { what, limit: language.max_contents(), got: contents.len() }));
+    }
+    check_annotations(&interface, &contents)?;
+    Ok(Resolved { interface, ancestors, contents, origins, depth })
+}
+
+fn check_language(language: Language, other: &Interface, pointer: &str) -> Result<(), Error> {
+    if other.language > language {
+        return Err(at(pointer, Fault::NewerLanguage(other.id.clone())));
+    }
+    Ok(())
+}
+
+/// Counts the elements of the whole hierarchy, each interface once.
+fn check_elements(interface: &Interface, ancestors: &BTreeSet<ModelId>, models: &Models) -> Result<(), Error> {
+    let inherited: usize =
+        ancestors.iter().filter_map(|ancestor| models.get(ancestor)).map(|ancestor| ancestor.interface.elements).sum();
+    let (got, limit) = (interface.elements + inherited, interface.language.max_elements());
+    if got > limit {
+        return Err(at("/contents", Fault::TooMany { what: "elements, inherited ones included", limit, got }));
+    }
+    Ok(())
+}
+
+type Inheritance = (Arc<Contents>, Arc<BTreeMap<String, ModelId>>);
+
+/// Joins an interface's own contents with those of its parents. What comes from one origin by two ways is one content.
+fn inherit(interface: &Interface, parents: &[&Arc<Resolved>]) -> Result<Inheritance, Error> {
+    if let ([parent], true) = (parents, interface.contents.is_empty()) {
+        return Ok((Arc::clone(&parent.contents), Arc::clone(&parent.origins)));
+    }
+    let mut contents = Contents::default();
+    let mut origins: BTreeMap<String, ModelId> = BTreeMap::new();
+    for parent in parents {
+        for (name, origin) in &*parent.origins {
+            match origins.insert(name.clone(), origin.clone()) {
+                Some(other) if other != *origin => return Err(inherited_twice("/extends", name, &other)),
+                _ => {}
+            }
+        }
+        contents.extend(&parent.contents);
+    }
+    for name in interface.contents.names() {
+        if let Some(other) = origins.insert(name.to_owned(), interface.id.clone()) {
+            return Err(inherited_twice("/contents", name, &other).in_content(name));
+        }
+    }
+    contents.extend(&interface.contents);
+    Ok((Arc::new(contents), Arc::new(origins)))
+}
+
+fn inherited_twice(pointer: &str, name: &str, inherited_from: &ModelId) -> Error {
+    at(pointer, Fault::InheritedName { name: name.to_owned(), inherited_from: inherited_from.clone() })
+}
+
+fn check_annotations(interface: &Interface, contents: &Contents) -> Result<(), Error> {
+    for (annotated, by) in &interface.annotations {
+        let sibling =
+            annotated != by && matches!(contents.get(annotated), Some(Content::Property(_) | Content::Telemetry(_)));
+        if !sibling {
+            return Err(at("/contents", Fault::AnnotatesNothing(annotated.clone())).in_content(by));
+        }
+    }
+    Ok(())
+}
+
+/// The rules for the interfaces of components. A component cannot contain components, so there are no cycles.
+fn check_components(resolved: &Resolved, models: &Models) -> Result<(), Error> {
+    for (name, id) in &resolved.interface.contents.components {
+        let Some(component) = models.get(id) else {
+            continue;
+        };
+        check_language(resolved.interface.language, &component.interface, "/contents")
+            .map_err(|error| error.in_content(name))?;
+        if !component.contents.components.is_empty() {
+            return Err(at("/contents", Fault::NestedComponent(id.clone())).in_content(name));
+        }
+    }
+    Ok(())
+}
