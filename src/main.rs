@@ -1,1 +1,2 @@
+//! Function app.
 fn main() {}

@@ -1,0 +1,19 @@
+//! Azure Digital Twins: the twins, and the client that reads and writes them.
+
+mod client;
+mod error;
+mod id;
+mod models;
+mod pace;
+mod pages;
+mod patch;
+mod query;
+mod twin;
+mod wire;
+
+pub use client::Client;
+pub use error::Error;
+pub use id::{Condition, ETag, InvalidId, RelationshipId, TwinId};
+pub use patch::{MAX_PAYLOAD_BYTES, NewTwin, Patch, PropertyPath};
+pub use query::{Filter, MAX_QUERY_LENGTH, PropertyName, Query};
+pub use twin::{Component, Creation, IncomingRelationship, Malformed, Relationship, Twin};

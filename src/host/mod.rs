@@ -1,0 +1,33 @@
+//! The Azure Functions host's protocol with a custom handler: what it sends, and what it must be answered.
+//!
+//! Wire facts: "Azure Functions custom handlers" (Microsoft Learn) and the host's sources
+//! (Azure/azure-functions-host, `src/WebJobs.Script/Workers/Http`).
+
+mod answer;
+mod event;
+mod http;
+mod invocation;
+mod time;
+
+pub use answer::{Answer, Output};
+pub use event::{Event, EventBatch, Partition, Properties, RetryContext};
+pub use http::{HttpAnswer, HttpRequest};
+pub use invocation::InvocationId;
+pub use time::timestamp;
+
+use async_trait::async_trait;
+
+/// A function that an Event Hub triggers.
+#[async_trait]
+pub trait EventFunction: Send + Sync {
+    /// Works through one batch. The host delivers a batch again, with the next attempt's [`RetryContext`], until the
+    /// answer is [`Answer::Done`].
+    async fn run(&self, batch: EventBatch, invocation: &InvocationId) -> Answer;
+}
+
+/// A function that an HTTP request triggers.
+#[async_trait]
+pub trait HttpFunction: Send + Sync {
+    /// Answers one request.
+    async fn run(&self, request: HttpRequest, invocation: &InvocationId) -> HttpAnswer;
+}
