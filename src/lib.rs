@@ -6,3 +6,4 @@
 pub mod device;
 pub mod digital_twins;
 pub mod host;
+pub mod settings;

@@ -1,6 +1,7 @@
 //! Azure Digital Twins: the twins, and the client that reads and writes them.
 
 mod client;
+mod connect;
 mod error;
 mod id;
 mod models;
@@ -12,6 +13,7 @@ mod twin;
 mod wire;
 
 pub use client::Client;
+pub use connect::ConnectError;
 pub use error::Error;
 pub use id::{Condition, ETag, InvalidId, RelationshipId, TwinId};
 pub use patch::{MAX_PAYLOAD_BYTES, NewTwin, Patch, PropertyPath};

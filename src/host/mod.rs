@@ -4,12 +4,14 @@
 //! (Azure/azure-functions-host, `src/WebJobs.Script/Workers/Http`).
 
 mod answer;
+mod decode;
 mod event;
 mod http;
 mod invocation;
 mod time;
 
-pub use answer::{Answer, Output};
+pub use answer::{Answer, InvalidOutput, Output};
+pub use decode::{DataType, DecodeError};
 pub use event::{Event, EventBatch, Partition, Properties, RetryContext};
 pub use http::{HttpAnswer, HttpRequest};
 pub use invocation::InvocationId;

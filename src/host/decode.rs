@@ -1,0 +1,310 @@
+//! From the body of an invocation to what it says.
+//!
+//! The host writes every value that is neither a JSON object nor bytes as a JSON string that holds JSON text, so event
+//! batches and all their metadata arrays are parsed twice (Azure/azure-functions-host,
+//! `ScriptInvocationContextExtensions.cs`).
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::{Event, EventBatch, HttpRequest, Partition, Properties, RetryContext, timestamp};
+
+/// The most events that a batch can have: far more than any host is configured to send.
+const MAX_EVENTS: usize = 10_000;
+
+/// The `dataType` of the trigger in function.json: what the host makes of bodies. It cannot be told from a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DataType {
+    /// `binary`: base64, the only form that loses nothing.
+    Binary,
+    /// `string`: text, bytes that are not UTF-8 replaced by U+FFFD. Also for no `dataType`, when the host has parsed
+    /// the bodies and written them anew.
+    Text,
+}
+
+/// Why the body of an invocation cannot be read. It is answered so that the host brings the batch back: nothing is lost.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// It is not the JSON that the host sends.
+    #[error("{what} is not as the Functions host writes it: {reason}")]
+    Shape {
+        /// Which part of the body.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The trigger's cardinality is `one`: then members of an event's body replace metadata of the same name, and any
+    /// device could forge who it is (Azure/azure-functions-host, `Utility.cs`, `ApplyBindingData`).
+    #[error("the events of this function come one by one; set \"cardinality\": \"many\" in its function.json")]
+    One,
+    /// A metadata array that says who sent the events is not there.
+    #[error("Metadata.{name} is missing")]
+    Missing {
+        /// Its name.
+        name: &'static str,
+    },
+    /// A metadata array does not have one element an event.
+    #[error("Metadata.{name} has {got} elements for {events} events")]
+    Length {
+        /// Its name.
+        name: &'static str,
+        /// Its elements.
+        got: usize,
+        /// The events.
+        events: usize,
+    },
+    /// The batch has no events, or too many.
+    #[error("the batch has {0} events; it takes 1 to {MAX_EVENTS}")]
+    Count(usize),
+}
+
+fn shape(what: &'static str) -> impl Fn(serde_json::Error) -> DecodeError {
+    move |error| DecodeError::Shape { what, reason: error.to_string() }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Envelope<'a, M> {
+    #[serde(borrow)]
+    data: Data<'a>,
+    metadata: M,
+}
+
+/// The trigger's value, under whatever name function.json gives it.
+struct Data<'a>(&'a RawValue);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Data<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Data<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object with the trigger's value as its one member")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+                let none = || serde::de::Error::invalid_length(0, &self);
+                let (_, value) = members.next_entry::<Cow<'de, str>, &'de RawValue>()?.ok_or_else(none)?;
+                match members.next_key::<Cow<'de, str>>()? {
+                    None => Ok(Data(value)),
+                    Some(_) => Err(serde::de::Error::invalid_length(2, &self)),
+                }
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct BatchMetadata<'a> {
+    #[serde(borrow)]
+    properties_array: Option<&'a RawValue>,
+    #[serde(borrow)]
+    system_properties_array: Option<&'a RawValue>,
+    #[serde(borrow)]
+    sequence_number_array: Option<&'a RawValue>,
+    #[serde(borrow)]
+    offset_array: Option<&'a RawValue>,
+    #[serde(borrow)]
+    offset_string_array: Option<&'a RawValue>,
+    #[serde(borrow)]
+    enqueued_time_utc_array: Option<&'a RawValue>,
+    partition_context: Option<PartitionContext>,
+    retry_context: Option<RetryMembers>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PartitionContext {
+    fully_qualified_namespace: Option<String>,
+    event_hub_name: Option<String>,
+    consumer_group: Option<String>,
+    partition_id: Option<String>,
+}
+
+/// `Exception` of a retry is a large dump of a .NET object: not read.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RetryMembers {
+    retry_count: i64,
+    max_retry_count: Option<i64>,
+}
+
+impl EventBatch {
+    /// Reads the body of an Event Hub invocation (cardinality `many`).
+    ///
+    /// # Errors
+    /// [`DecodeError`], when any of the events would be lost or its sender not be known.
+    pub fn decode(body: &[u8], data_type: DataType) -> Result<Self, DecodeError> {
+        let envelope: Envelope<'_, BatchMetadata<'_>> = serde_json::from_slice(body).map_err(shape("the body"))?;
+        let metadata = envelope.metadata;
+        let bodies = bodies(envelope.data.0, data_type)?;
+        let count = bodies.len();
+        if count == 0 || count > MAX_EVENTS {
+            return Err(DecodeError::Count(count));
+        }
+        let array = Arrays { events: count };
+        let properties: Vec<Option<Map<String, Value>>> =
+            array.required("PropertiesArray", metadata.properties_array)?;
+        let system: Vec<Option<Map<String, Value>>> =
+            array.required("SystemPropertiesArray", metadata.system_properties_array)?;
+        let sequence_numbers: Vec<Option<i64>> =
+            array.optional("SequenceNumberArray", metadata.sequence_number_array)?;
+        let offsets: Vec<Value> = array.optional("OffsetArray", metadata.offset_array)?;
+        let offset_strings: Vec<Value> = array.optional("OffsetStringArray", metadata.offset_string_array)?;
+        let times: Vec<Value> = array.optional("EnqueuedTimeUtcArray", metadata.enqueued_time_utc_array)?;
+
+        let sequence_numbers = sequence_numbers.into_iter().chain(std::iter::repeat(None));
+        let offsets = offset_strings.into_iter().chain(std::iter::repeat(Value::Null)).zip(
+            // A geo-replicated namespace has offsets that are no numbers; the older array says -1 for them.
+            offsets.into_iter().chain(std::iter::repeat(Value::Null)),
+        );
+        let times = times.into_iter().chain(std::iter::repeat(Value::Null));
+        let events = bodies
+            .into_iter()
+            .zip(properties.into_iter().zip(system))
+            .zip(sequence_numbers.zip(offsets).zip(times))
+            .map(|((body, (properties, system)), ((sequence_number, (offset_string, offset)), time))| {
+                let system = Properties::from(system.unwrap_or_default());
+                Event {
+                    body,
+                    properties: Properties::from(properties.unwrap_or_default()),
+                    sequence_number: sequence_number.or_else(|| system.get("SequenceNumber")?.as_i64()),
+                    offset: text(offset_string).or_else(|| text(offset)),
+                    enqueued_time: timestamp(&time).or_else(|| system.time("x-opt-enqueued-time")),
+                    system,
+                }
+            })
+            .collect();
+        Ok(Self { events, retry: metadata.retry_context.map(retry), partition: partition(metadata.partition_context) })
+    }
+}
+
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn retry(members: RetryMembers) -> RetryContext {
+    RetryContext {
+        retry_count: u32::try_from(members.retry_count.max(0)).unwrap_or(u32::MAX),
+        // -1: for ever.
+        max_retry_count: members.max_retry_count.and_then(|count| u32::try_from(count).ok()),
+    }
+}
+
+fn partition(context: Option<PartitionContext>) -> Partition {
+    let Some(context) = context else { return Partition::default() };
+    Partition {
+        namespace: context.fully_qualified_namespace,
+        event_hub: context.event_hub_name,
+        consumer_group: context.consumer_group,
+        id: context.partition_id,
+    }
+}
+
+/// The bodies of a batch, each as bytes.
+fn bodies(data: &RawValue, data_type: DataType) -> Result<Vec<Bytes>, DecodeError> {
+    let text = inner(data).map_err(shape("Data"))?;
+    if !text.trim_start().starts_with('[') {
+        return Err(DecodeError::One);
+    }
+    let elements: Vec<&RawValue> = serde_json::from_str(&text).map_err(shape("Data"))?;
+    elements.into_iter().map(|element| event_body(element, data_type).map_err(shape("Data"))).collect()
+}
+
+/// One body: a string that holds it, or (without `dataType`) the JSON value that the host made of it.
+fn event_body(element: &RawValue, data_type: DataType) -> Result<Bytes, serde_json::Error> {
+    if !element.get().starts_with('"') {
+        return Ok(Bytes::copy_from_slice(element.get().as_bytes()));
+    }
+    let text = unescape(element)?;
+    if data_type == DataType::Binary {
+        // What is not base64 under `binary` can only be text that something in between has written.
+        if let Ok(bytes) = STANDARD.decode(text.as_bytes()) {
+            return Ok(bytes.into());
+        }
+    }
+    Ok(Bytes::from(text.into_owned()))
+}
+
+/// The JSON text that a value holds: the content of a string, else the value itself.
+fn inner(value: &RawValue) -> Result<Cow<'_, str>, serde_json::Error> {
+    if value.get().starts_with('"') { unescape(value) } else { Ok(Cow::Borrowed(value.get())) }
+}
+
+fn unescape(value: &RawValue) -> Result<Cow<'_, str>, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    serde_json::from_str::<Text<'_>>(value.get()).map(|text| text.0)
+}
+
+/// Metadata arrays, one element an event.
+struct Arrays {
+    events: usize,
+}
+
+impl Arrays {
+    fn required<T: serde::de::DeserializeOwned>(
+        &self,
+        name: &'static str,
+        array: Option<&RawValue>,
+    ) -> Result<Vec<T>, DecodeError> {
+        self.read(name, array.ok_or(DecodeError::Missing { name })?)
+    }
+
+    fn optional<T: serde::de::DeserializeOwned>(
+        &self,
+        name: &'static str,
+        array: Option<&RawValue>,
+    ) -> Result<Vec<T>, DecodeError> {
+        array.map_or(Ok(Vec::new()), |array| self.read(name, array))
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(
+        &self,
+        name: &'static str,
+        array: &RawValue,
+    ) -> Result<Vec<T>, DecodeError> {
+        let elements: Vec<T> = inner(array).and_then(|text| serde_json::from_str(&text)).map_err(shape(name))?;
+        if elements.len() == self.events {
+            Ok(elements)
+        } else {
+            Err(DecodeError::Length { name, got: elements.len(), events: self.events })
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct HttpTrigger<'a> {
+    #[serde(rename = "Body", borrow)]
+    body: Option<&'a RawValue>,
+}
+
+impl HttpRequest {
+    /// Reads a request in the host's envelope (both raw HTTP modes off).
+    ///
+    /// # Errors
+    /// [`DecodeError::Shape`] when it is not one.
+    pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
+        let envelope: Envelope<'_, serde::de::IgnoredAny> = serde_json::from_slice(body).map_err(shape("the body"))?;
+        let trigger: HttpTrigger<'_> = serde_json::from_str(envelope.data.0.get()).map_err(shape("Data"))?;
+        let body = match trigger.body {
+            None => Bytes::new(),
+            Some(body) if body.get() == "null" => Bytes::new(),
+            Some(body) => Bytes::from(inner(body).map_err(shape("Data.req.Body"))?.into_owned()),
+        };
+        Ok(Self { body })
+    }
+}
