@@ -1,8 +1,9 @@
 //! The function app: keeps the digital twins of devices that DPS provisions in step with them.
 //!
 //! An HTTP server that the Azure Functions host runs as a custom handler. [`host`] speaks the host's protocol,
-//! [`digital_twins`] that of Azure Digital Twins.
+//! [`digital_twins`] that of Azure Digital Twins. [`binding`] knows which twin is whose.
 
+pub mod binding;
 pub mod device;
 pub mod digital_twins;
 pub mod host;
