@@ -4,7 +4,9 @@
 //! [`digital_twins`] that of Azure Digital Twins. [`binding`] knows which twin is whose.
 
 pub mod binding;
+pub mod dead_letter;
 pub mod device;
 pub mod digital_twins;
 pub mod host;
+pub mod outcome;
 pub mod settings;

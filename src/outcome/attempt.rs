@@ -1,0 +1,304 @@
+//! One attempt at a batch: which one it is, how long it may take, and what it saw of the service meanwhile.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::Outcomes;
+use crate::digital_twins::Error;
+
+/// How long one attempt tries before it hands the batch back. Well under the shortest `functionTimeout` (5 minutes on
+/// the Consumption plan), at which the host would kill the whole process.
+const BUDGET: Duration = Duration::from_secs(30);
+
+/// Pauses between tries inside an attempt, doubling.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+/// A failure that may pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    kind: FailureKind,
+    detail: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FailureKind {
+    /// The service held the call back: that says nothing against the event.
+    Throttled,
+    /// Nothing failed: the time for it has not come.
+    Early,
+    Other,
+}
+
+impl Failure {
+    /// It is too early to tell, for instance because queries lag behind.
+    #[must_use]
+    pub fn early(detail: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Early, detail: detail.into() }
+    }
+
+    /// What went on changing under every try.
+    #[must_use]
+    pub fn unsteady(detail: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Other, detail: detail.into() }
+    }
+
+    /// What failed, in one line without secrets.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        let kind = if error.is_throttled() { FailureKind::Throttled } else { FailureKind::Other };
+        Self { kind, detail: error.to_string() }
+    }
+}
+
+/// Why a call did not give what was asked.
+#[derive(Debug)]
+pub enum Unanswered {
+    /// It may pass.
+    Failed(Failure),
+    /// The service answered that it cannot be.
+    Refused(Error),
+}
+
+/// Whether a call reads or writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A read or a query.
+    Read,
+    /// A change.
+    Write,
+}
+
+/// One attempt at a batch.
+#[derive(Debug)]
+pub struct Attempt {
+    number: u32,
+    patient_until: u32,
+    begun: Instant,
+    deadline: Instant,
+    calls: AtomicUsize,
+    answered: AtomicBool,
+    written: AtomicBool,
+}
+
+impl Attempt {
+    /// Attempt `retries + 1` at a batch, of `max_attempts` before single events are given up.
+    #[must_use]
+    pub fn begin(retries: u32, max_attempts: u32) -> Self {
+        Self::within(BUDGET, retries, max_attempts)
+    }
+
+    /// The same with another time budget.
+    #[must_use]
+    pub fn within(budget: Duration, retries: u32, max_attempts: u32) -> Self {
+        let begun = Instant::now();
+        Self {
+            number: retries.saturating_add(1),
+            patient_until: max_attempts,
+            begun,
+            deadline: begun + budget,
+            calls: AtomicUsize::new(0),
+            answered: AtomicBool::new(false),
+            written: AtomicBool::new(false),
+        }
+    }
+
+    /// Which attempt it is, from 1.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// How long it has been going on.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// How many calls were made.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Waits for `call`, at the longest until the attempt's time is over, and notes what it says about the service.
+    ///
+    /// # Errors
+    /// [`Unanswered`]. A call whose time is over may still take effect: all that is called must bear repeating.
+    pub async fn call<T>(
+        &self,
+        kind: Kind,
+        call: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Unanswered> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        match timeout_at(self.deadline, call).await {
+            Err(_) => Err(Unanswered::Failed(Failure {
+                kind: FailureKind::Other,
+                detail: "no answer within the time for one attempt".to_owned(),
+            })),
+            Ok(Ok(value)) => {
+                self.answered.store(true, Ordering::Relaxed);
+                self.written.fetch_or(kind == Kind::Write, Ordering::Relaxed);
+                Ok(value)
+            }
+            Ok(Err(error)) if error.is_transient() => Err(Unanswered::Failed(Failure::from(&error))),
+            Ok(Err(error)) => {
+                self.answered.store(true, Ordering::Relaxed);
+                Err(Unanswered::Refused(error))
+            }
+        }
+    }
+
+    /// Pauses before try `tries + 1`; false, without a pause, if the time is over by then.
+    pub async fn pause(&self, tries: u32) -> bool {
+        let pause = FIRST_PAUSE.saturating_mul(1 << tries.min(16)).min(LONGEST_PAUSE);
+        // Half of it at random: instances that failed together should not come back together.
+        let pause = pause.mul_f64(0.5 + 0.5 * fraction());
+        let in_time = Instant::now() + pause < self.deadline;
+        if in_time {
+            sleep(pause).await;
+        }
+        in_time
+    }
+
+    /// Whether what still fails should be given up: it had its attempts, and it fails alone while the service as a
+    /// whole works.
+    ///
+    /// The service works when another call of this attempt was answered, or `probe` is. A throttled call only counts
+    /// as failing alone when another write went through: while everything is throttled, the batch waits. What came
+    /// too early is never given up.
+    pub async fn gives_up(&self, outcomes: &Outcomes, probe: impl Future<Output = Result<(), Error>> + Send) -> bool {
+        if self.number < self.patient_until {
+            return false;
+        }
+        let kinds: Vec<_> = outcomes.open().map(|(_, failure)| failure.map(|failure| failure.kind)).collect();
+        if kinds.contains(&Some(FailureKind::Early)) {
+            return false;
+        }
+        if kinds.contains(&Some(FailureKind::Throttled)) {
+            return self.written.load(Ordering::Relaxed);
+        }
+        // The attempt's own time may be over; a healthy service answers well within this.
+        self.answered.load(Ordering::Relaxed)
+            || matches!(tokio::time::timeout(Duration::from_secs(5), probe).await, Ok(Ok(())))
+    }
+}
+
+/// A fraction in [0, 1) that differs between processes and calls.
+fn fraction() -> f64 {
+    use std::hash::{BuildHasher, RandomState};
+    let bits = u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap_or_default();
+    f64::from(bits) / (f64::from(u32::MAX) + 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+    use crate::outcome::Outcome;
+
+    const MAX_ATTEMPTS: u32 = 5;
+
+    fn throttled() -> Error {
+        Error::Throttled { retry_after: None }
+    }
+
+    fn down() -> Error {
+        Error::Unavailable { status: 503, code: None, message: "down".to_owned() }
+    }
+
+    fn refused() -> Error {
+        Error::Refused { status: 400, code: "ValidationFailed".to_owned(), message: "no".to_owned(), details: vec![] }
+    }
+
+    /// One event that failed with `failure`, beside one that did not.
+    fn one_open(failure: Failure) -> Outcomes {
+        let mut outcomes = Outcomes::of(2);
+        outcomes.settle(0, Outcome::Applied);
+        outcomes.fail(1, failure);
+        outcomes
+    }
+
+    /// Whether the last attempt gives up on `failure`, after other calls were answered with `answers`.
+    async fn gives_up(failure: Failure, answers: Vec<(Kind, Result<(), Error>)>, probe: Result<(), Error>) -> bool {
+        let attempt = Attempt::begin(MAX_ATTEMPTS - 1, MAX_ATTEMPTS);
+        for (kind, answer) in answers {
+            let _ = attempt.call(kind, ready(answer)).await;
+        }
+        attempt.gives_up(&one_open(failure), ready(probe)).await
+    }
+
+    #[tokio::test]
+    async fn nothing_is_given_up_before_its_last_attempt() {
+        let outcomes = one_open(Failure::from(&down()));
+        for retries in 0..MAX_ATTEMPTS - 1 {
+            let attempt = Attempt::begin(retries, MAX_ATTEMPTS);
+            attempt.call(Kind::Write, ready(Ok(()))).await.unwrap();
+            assert!(!attempt.gives_up(&outcomes, ready(Ok(()))).await, "{retries} retries");
+        }
+        for retries in [MAX_ATTEMPTS - 1, MAX_ATTEMPTS, u32::MAX] {
+            assert!(
+                Attempt::begin(retries, MAX_ATTEMPTS).gives_up(&outcomes, ready(Ok(()))).await,
+                "{retries} retries"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_fails_alone_is_given_up_and_what_fails_with_all_else_is_not() {
+        let failure = || Failure::from(&down());
+        assert!(gives_up(failure(), vec![(Kind::Read, Ok(()))], Err(down())).await);
+        assert!(gives_up(failure(), vec![(Kind::Write, Err(refused()))], Err(down())).await);
+        assert!(gives_up(failure(), vec![(Kind::Read, Err(down()))], Ok(())).await);
+        assert!(!gives_up(failure(), vec![(Kind::Read, Err(down()))], Err(down())).await);
+        assert!(!gives_up(failure(), vec![], Err(throttled())).await);
+    }
+
+    #[tokio::test]
+    async fn while_all_writes_are_throttled_nothing_is_given_up() {
+        let failure = || Failure::from(&throttled());
+        assert!(!gives_up(failure(), vec![(Kind::Read, Ok(())), (Kind::Write, Err(throttled()))], Ok(())).await);
+        assert!(gives_up(failure(), vec![(Kind::Write, Ok(()))], Ok(())).await);
+    }
+
+    #[tokio::test]
+    async fn what_came_too_early_is_never_given_up() {
+        assert!(!gives_up(Failure::early("queries lag"), vec![(Kind::Write, Ok(()))], Ok(())).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_takes_no_longer_than_the_attempt() {
+        let attempt = Attempt::begin(0, MAX_ATTEMPTS);
+        let answer = attempt.call(Kind::Read, pending::<Result<(), Error>>()).await;
+        assert!(matches!(answer, Err(Unanswered::Failed(_))), "{answer:?}");
+        assert_eq!(attempt.elapsed().as_secs(), BUDGET.as_secs());
+        assert_eq!(attempt.calls(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_and_end_with_the_attempt() {
+        let attempt = Attempt::begin(0, MAX_ATTEMPTS);
+        let mut tries = 0;
+        while attempt.pause(tries).await {
+            tries += 1;
+        }
+        assert!((8..40).contains(&tries), "{tries}");
+        assert!(attempt.elapsed() < BUDGET);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_hangs_is_no_sign_of_life() {
+        let outcomes = one_open(Failure::from(&down()));
+        assert!(!Attempt::begin(MAX_ATTEMPTS, MAX_ATTEMPTS).gives_up(&outcomes, pending()).await);
+    }
+}
