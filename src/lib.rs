@@ -3,10 +3,15 @@
 //! An HTTP server that the Azure Functions host runs as a custom handler. [`host`] speaks the host's protocol,
 //! [`digital_twins`] that of Azure Digital Twins. [`binding`] knows which twin is whose.
 
+pub mod app;
 pub mod binding;
 pub mod dead_letter;
 pub mod device;
 pub mod digital_twins;
 pub mod host;
+pub mod logging;
 pub mod outcome;
+pub mod server;
 pub mod settings;
+
+pub use app::{run, serve};
