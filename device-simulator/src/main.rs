@@ -1,1 +1,3 @@
+//! An IoT device on the command line.
+
 fn main() {}
