@@ -7,6 +7,7 @@ pub mod credentials;
 pub mod endpoints;
 pub mod event_hubs;
 pub mod front;
+pub mod functions_host;
 pub mod gate;
 pub mod identity;
 pub mod ports;

@@ -15,8 +15,9 @@ pub struct EventData {
     pub properties: Map<String, Value>,
     /// Application properties; for a device message those that the device set and those that enrichments added.
     pub application_properties: Map<String, Value>,
-    /// Message annotations that the producer sets (`iothub-connection-device-id`, `dt-subject`, ...). The three
-    /// that the event hub itself stamps are the fields of [`StoredEvent`].
+    /// Message annotations that the producer sets (`iothub-connection-device-id`, `dt-subject`, ...); times as
+    /// consumers get them, for instance `2024-05-01T12:00:00.123Z`. The three that the event hub itself stamps are
+    /// the fields of [`StoredEvent`].
     pub annotations: Map<String, Value>,
 }
 

@@ -1,0 +1,306 @@
+//! The Azure Functions host, as far as a custom handler can tell: it starts the app's handler, sends it HTTP requests
+//! and batches of events, judges its answers, retries, checkpoints, writes its outputs, and restarts it.
+//!
+//! Sources: azure-functions-host 4.1037 (`src/WebJobs.Script/Workers/Http`), the Event Hubs extension of
+//! azure-sdk-for-net 6.5, and Azure Functions: custom handlers. File names in this module's comments mean those.
+
+mod answer;
+pub mod app;
+mod blobs;
+mod envelope;
+mod handler;
+mod http;
+mod instance;
+mod invoker;
+mod journal;
+mod output;
+mod pump;
+mod statistics;
+
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
+
+use axum::Router;
+use tokio::{sync::broadcast, task::JoinSet};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{
+    app::{App, EventHubTrigger, Function, Trigger},
+    handler::{Handler, Launch, Phase},
+    http::HttpFunctions,
+    instance::Instance,
+    invoker::{Clients, Invoker},
+    journal::Journal,
+    pump::{Pump, Surroundings},
+    statistics::Counters,
+};
+pub use self::{
+    blobs::{Blob, BlobChange, Blobs, Containers, Full},
+    handler::{Console, ConsoleLine, HandlerStatus, Level, Stream},
+    http::FunctionKey,
+    statistics::{EventRange, FunctionStatistics, Invocation, PartitionStatistics},
+};
+use crate::{clock::Clock, event_hubs::EventHub, gate::Gate};
+
+/// What a Functions host runs, and how.
+#[derive(Debug)]
+pub struct Config {
+    /// The app.
+    pub app: App,
+    /// The handler, where it is not the one that host.json names.
+    pub handler: Option<Program>,
+    /// How many instances of the app run, each with a handler of its own. They share partitions and HTTP requests.
+    pub instances: NonZeroUsize,
+    /// The key that callers of HTTP functions need.
+    pub function_key: FunctionKey,
+    /// The event hubs that triggers can name.
+    pub event_hubs: Vec<Arc<EventHub>>,
+    /// What metadata calls the event hubs' namespace, for instance `contoso.servicebus.windows.net`.
+    pub event_hubs_namespace: String,
+    /// Where blob outputs go.
+    pub blobs: Arc<Blobs>,
+    /// How long the platform takes to start a new host in place of one that stopped.
+    pub platform_restart: Duration,
+}
+
+/// An executable and its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// The executable: a path, or a name to look for on the PATH.
+    pub path: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+}
+
+/// A Functions host that cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The app has a fault.
+    #[error(transparent)]
+    App(#[from] app::Error),
+    /// A function reads an event hub that does not exist.
+    #[error("function {function} reads event hub {event_hub}, which does not exist; there are: {known}")]
+    NoSuchEventHub {
+        /// The function.
+        function: &'static str,
+        /// What its trigger names.
+        event_hub: String,
+        /// The event hubs that exist.
+        known: String,
+    },
+    /// A function reads through a consumer group that does not exist.
+    #[error(transparent)]
+    EventHubs(#[from] crate::event_hubs::Error),
+    /// No HTTP client can be made.
+    #[error("cannot make an HTTP client: {0}")]
+    Client(#[from] reqwest::Error),
+    /// The handler failed too often to start.
+    #[error("the handler {program} does not run: {reason}")]
+    HandlerFailed {
+        /// Its executable.
+        program: PathBuf,
+        /// The last error.
+        reason: String,
+    },
+}
+
+/// A running Functions host.
+#[derive(Debug)]
+pub struct FunctionsHost {
+    program: PathBuf,
+    instances: Vec<Arc<Instance>>,
+    http: Arc<HttpFunctions>,
+    pumps: Vec<Arc<Pump>>,
+    console: Arc<Console>,
+    blobs: Arc<Blobs>,
+    journal: Journal,
+    running: JoinSet<()>,
+}
+
+impl FunctionsHost {
+    /// Starts the app's handlers and begins to read events. It stops after `shutdown`; await
+    /// [`FunctionsHost::stopped`] then.
+    ///
+    /// # Errors
+    /// [`Error`] where the app names what does not exist. A handler that does not start is told by
+    /// [`FunctionsHost::ready`].
+    pub fn start(config: Config, clock: Clock, gate: Arc<Gate>, shutdown: CancellationToken) -> Result<Self, Error> {
+        let Config { app, handler, function_key, blobs, .. } = &config;
+        let app = Arc::new(app.clone());
+        let program = match handler {
+            Some(program) => program.clone(),
+            None => Program {
+                path: app.host.handler.executable.clone().ok_or(app::Error::NoHandler)?,
+                arguments: app.host.handler.arguments.iter().map(OsString::from).collect(),
+            },
+        };
+        let clients = Clients::new()?;
+        let console = Arc::new(Console::new(clock.clone()));
+        let around = Surroundings { blobs: Arc::clone(blobs), clock, gate, journal: Journal::new() };
+        let functions: Vec<_> = app.functions.iter().cloned().map(Arc::new).collect();
+        let pumps = functions
+            .iter()
+            .filter_map(|function| match &function.trigger {
+                Trigger::EventHub(trigger) => Some(pumps(function, trigger, &app, &config)),
+                Trigger::Http(_) => None,
+            })
+            .collect::<Result<Vec<_>, _>>()?
+            .concat();
+        let instances: Vec<_> = (0..config.instances.get())
+            .map(|index| {
+                let launch = Launch {
+                    program: program.path.clone(),
+                    arguments: program.arguments.clone(),
+                    app: Arc::clone(&app),
+                };
+                let handler = Arc::new(Handler::new(index, launch, clients.raw.clone(), Arc::clone(&console)));
+                let is_mine = |pump: &&Arc<Pump>| pump.partition.number % config.instances.get() == index;
+                Arc::new(Instance {
+                    invoker: Invoker::new(handler, clients.clone(), app.host.function_timeout),
+                    pumps: pumps.iter().filter(is_mine).cloned().collect(),
+                    requests: TaskTracker::new(),
+                    platform_restart: config.platform_restart,
+                })
+            })
+            .collect();
+        // The real host starts no handler for an app without functions.
+        let mut running = JoinSet::new();
+        for instance in instances.iter().filter(|_| !functions.is_empty()) {
+            running.spawn(Arc::clone(instance).run(around.clone(), shutdown.clone()));
+        }
+        let http = Arc::new(HttpFunctions {
+            routes: routes(&functions, &app.host.route_prefix),
+            raw: app.host.raw_http,
+            key: function_key.clone(),
+            instances: instances.clone(),
+            around: around.clone(),
+            turn: AtomicUsize::new(0),
+        });
+        let (blobs, journal) = (around.blobs, around.journal);
+        Ok(Self { program: program.path, instances, http, pumps, console, blobs, journal, running })
+    }
+
+    /// The HTTP functions, to be served on the functions port.
+    pub fn router(&self) -> Router {
+        http::router(Arc::clone(&self.http))
+    }
+
+    /// Waits until every handler answers.
+    ///
+    /// # Errors
+    /// [`Error::HandlerFailed`] when one failed so often that its host stopped. A new host is being started all the
+    /// same.
+    pub async fn ready(&self) -> Result<(), Error> {
+        for instance in &self.instances {
+            let mut phase = instance.invoker.handler.phase();
+            let settled = phase.wait_for(|phase| *phase != Phase::Starting).await;
+            if let Ok(Phase::Stopped { error: Some(reason) }) = settled.as_deref() {
+                return Err(Error::HandlerFailed { program: self.program.clone(), reason: reason.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for a moment at which each function has finished every event of its event hub.
+    pub async fn caught_up(&self) {
+        for pump in &self.pumps {
+            // The group exists: the pump was made with it.
+            let _ = pump.event_hub.caught_up(&pump.trigger.consumer_group).await;
+        }
+    }
+
+    /// Waits until, after the shutdown, everything in flight has ended and every handler is dead.
+    pub async fn stopped(&mut self) {
+        while self.running.join_next().await.is_some() {}
+    }
+
+    /// How the handlers are.
+    pub fn handlers(&self) -> Vec<HandlerStatus> {
+        self.instances.iter().map(|instance| instance.invoker.handler.status()).collect()
+    }
+
+    /// What the functions that read events have done, function by function.
+    pub fn statistics(&self) -> Vec<FunctionStatistics> {
+        let mut functions: Vec<FunctionStatistics> = Vec::new();
+        for pump in &self.pumps {
+            let partition = pump.partition.number;
+            let lag = pump.event_hub.lag(&pump.trigger.consumer_group).ok();
+            let lag = lag.and_then(|lag| lag.get(partition).copied()).unwrap_or_default();
+            let statistics = pump.counters.statistics(partition, lag);
+            match functions.last_mut().filter(|last| last.function == pump.function.name) {
+                Some(function) => function.partitions.push(statistics),
+                None => functions.push(FunctionStatistics {
+                    function: pump.function.name,
+                    event_hub: pump.event_hub.name().to_owned(),
+                    partitions: vec![statistics],
+                }),
+            }
+        }
+        functions
+    }
+
+    /// Tells each invocation that ends from now on. A slow listener loses the oldest.
+    pub fn invocations(&self) -> broadcast::Receiver<Invocation> {
+        self.journal.subscribe()
+    }
+
+    /// What handlers wrote last.
+    pub fn console(&self) -> &Console {
+        &self.console
+    }
+
+    /// Where blob outputs go.
+    pub fn blobs(&self) -> &Arc<Blobs> {
+        &self.blobs
+    }
+}
+
+/// A pump a partition of the function's event hub.
+fn pumps(
+    function: &Arc<Function>,
+    trigger: &EventHubTrigger,
+    app: &App,
+    config: &Config,
+) -> Result<Vec<Arc<Pump>>, Error> {
+    let known = || config.event_hubs.iter().map(|hub| hub.name()).collect::<Vec<_>>().join(", ");
+    let named = |hub: &&Arc<EventHub>| hub.name().eq_ignore_ascii_case(&trigger.event_hub);
+    let event_hub = config.event_hubs.iter().find(named).ok_or_else(|| Error::NoSuchEventHub {
+        function: function.name,
+        event_hub: trigger.event_hub.clone(),
+        known: known(),
+    })?;
+    let pump = |number| {
+        event_hub.checkpoint(&trigger.consumer_group, number)?;
+        Ok(Arc::new(Pump {
+            function: Arc::clone(function),
+            trigger: trigger.clone(),
+            event_hub: Arc::clone(event_hub),
+            partition: envelope::Partition {
+                namespace: config.event_hubs_namespace.clone(),
+                event_hub: event_hub.name().to_owned(),
+                consumer_group: trigger.consumer_group.clone(),
+                number,
+            },
+            max_batch: app.host.max_event_batch_size,
+            counters: Counters::default(),
+        }))
+    };
+    (0..event_hub.partitions()).map(pump).collect()
+}
+
+fn routes(functions: &[Arc<Function>], prefix: &str) -> HashMap<String, (Arc<Function>, app::HttpTrigger)> {
+    let route = |function: &Arc<Function>| match &function.trigger {
+        Trigger::Http(trigger) => {
+            let path = format!("{prefix}/{}", trigger.route.as_deref().unwrap_or(function.name));
+            Some((path.trim_matches('/').to_ascii_lowercase(), (Arc::clone(function), trigger.clone())))
+        }
+        Trigger::EventHub(_) => None,
+    };
+    functions.iter().filter_map(route).collect()
+}
