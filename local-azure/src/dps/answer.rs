@@ -1,0 +1,100 @@
+//! What devices are answered (DPS: MQTT support; device API 2019-03-31).
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::registration::{Operation, Outcome, Registration};
+
+/// A request is refused: what its body says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("Unauthorized")]
+    WrongToken,
+    #[error("Unauthorized")]
+    UnknownIdScope,
+    #[error("the body must be empty or a JSON object with the registrationId of the connection")]
+    BadRequest,
+    #[error("there is no such operation for this device; register again")]
+    NoSuchOperation,
+    #[error("Operations are being throttled for this tenant.")]
+    Throttled { retry_after_s: u64 },
+}
+
+impl Refusal {
+    pub(super) fn code(self) -> u32 {
+        match self {
+            // Recorded from MQTT; an unknown id scope is not documented.
+            Self::WrongToken => 401_000,
+            Self::UnknownIdScope => 401_002,
+            Self::BadRequest => 400_004,
+            Self::NoSuchOperation => 404_204,
+            Self::Throttled { .. } => 429_001,
+        }
+    }
+
+    pub(super) fn body(self, now: Timestamp) -> Value {
+        json!({
+            "errorCode": self.code(),
+            "trackingId": Uuid::new_v4(),
+            "message": self.to_string(),
+            "timestampUtc": format!("{now:.7}"),
+        })
+    }
+}
+
+/// How an operation stands. A poll while it goes on has a registration state already, the answer to register does
+/// not.
+pub(super) fn operation(registration: &Registration, operation: &Operation) -> Value {
+    let status = status(operation.outcome.as_ref());
+    json!({
+        "operationId": operation.id,
+        "status": status,
+        "registrationState": registration_state(registration, operation.outcome.as_ref()),
+    })
+}
+
+pub(super) fn assigning(operation_id: &str) -> Value {
+    json!({ "operationId": operation_id, "status": "assigning" })
+}
+
+fn status(outcome: Option<&Outcome>) -> &'static str {
+    match outcome {
+        None => "assigning",
+        Some(Outcome::Assigned { .. }) => "assigned",
+        Some(Outcome::Failed(_)) => "failed",
+        Some(Outcome::Disabled) => "disabled",
+    }
+}
+
+pub(super) fn registration_state(registration: &Registration, outcome: Option<&Outcome>) -> Value {
+    let mut state = Map::new();
+    let mut put = |name: &str, value: Value| state.insert(name.to_owned(), value);
+    put("registrationId", registration.id.as_str().into());
+    if matches!(outcome, None | Some(Outcome::Disabled)) {
+        put("status", status(outcome).into());
+        return state.into();
+    }
+    put("createdDateTimeUtc", format!("{:.7}", registration.created).into());
+    if let (Some(Outcome::Assigned { .. }), Some(assignment)) = (outcome, &registration.assignment) {
+        put("assignedHub", assignment.hub.as_str().into());
+        put("deviceId", assignment.device.as_str().into());
+    }
+    put("status", status(outcome).into());
+    match outcome {
+        Some(Outcome::Assigned { .. }) => {
+            put("substatus", json!(registration.assignment.as_ref().map(|assignment| assignment.substatus)));
+        }
+        Some(Outcome::Failed(failure)) => {
+            put("errorCode", failure.code.into());
+            put("errorMessage", failure.message.as_str().into());
+        }
+        _ => {}
+    }
+    put("lastUpdatedDateTimeUtc", format!("{:.7}", registration.updated).into());
+    put("etag", registration.etag.as_str().into());
+    if let Some(Outcome::Assigned { payload: Some(payload) }) = outcome {
+        put("payload", payload.clone());
+    }
+    state.into()
+}

@@ -1,0 +1,237 @@
+//! Device Provisioning Service: registration of the devices of one enrollment group, with custom allocation.
+
+mod allocation;
+mod answer;
+mod assignment;
+mod device_session;
+mod enrollment;
+mod registration;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::info;
+use uuid::Uuid;
+
+pub use self::{
+    allocation::Patience,
+    enrollment::{EnrollmentGroup, Reprovisioning, Webhook},
+    registration::{
+        Assignment, Change, Failure, Operation, Outcome, Registration, RegistrationId, RegistrationIdError, State,
+        Substatus,
+    },
+};
+use self::{
+    allocation::Question,
+    answer::Refusal,
+    enrollment::Record,
+    registration::{OPERATIONS, new_etag},
+};
+use crate::{
+    clock::Clock,
+    gate::Gate,
+    iot_hub::{HostName, IotHub, KeyPair},
+    store::Store,
+};
+
+/// How the service is set up.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The id scope (`0ne...`).
+    pub id_scope: String,
+    /// The devices that may register.
+    pub enrollment_group: EnrollmentGroup,
+    /// When the webhook is called again.
+    pub patience: Patience,
+    /// After how long a device is to ask again; whole seconds.
+    pub retry_after: Duration,
+}
+
+/// The service could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("DPS has no HTTP client for its webhook: {0}")]
+pub struct StartError(#[source] reqwest::Error);
+
+/// The provisioning service.
+#[derive(Debug)]
+pub struct Dps {
+    settings: Settings,
+    hubs: Vec<Arc<IotHub>>,
+    store: Store<State>,
+    record: Record,
+    client: reqwest::Client,
+    assigning: Mutex<()>,
+    allocations: TaskTracker,
+    clock: Clock,
+    gate: Arc<Gate>,
+    shutdown: CancellationToken,
+}
+
+impl Dps {
+    /// The service in front of these linked hubs, going on from `state` (`State::default()` for none). Allocations
+    /// that are going on end with `shutdown`.
+    ///
+    /// # Errors
+    /// [`StartError`] if there can be no TLS.
+    pub fn new(
+        settings: Settings,
+        hubs: Vec<Arc<IotHub>>,
+        state: State,
+        clock: Clock,
+        gate: Arc<Gate>,
+        shutdown: CancellationToken,
+    ) -> Result<Arc<Self>, StartError> {
+        // A redirect would hand the function key to another; a proxy could not reach this machine.
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+        Ok(Arc::new(Self {
+            settings,
+            hubs,
+            store: Store::new(state.resumed()),
+            record: Record::new(clock.now()),
+            client: client.build().map_err(StartError)?,
+            assigning: Mutex::new(()),
+            allocations: TaskTracker::new(),
+            clock,
+            gate,
+            shutdown,
+        }))
+    }
+
+    /// The id scope.
+    pub fn id_scope(&self) -> &str {
+        &self.settings.id_scope
+    }
+
+    /// Everything it keeps, for persistence.
+    pub fn store(&self) -> &Store<State> {
+        &self.store
+    }
+
+    /// All registration records, in the order of their ids.
+    pub fn registrations(&self) -> Vec<Registration> {
+        self.store.read(|state| state.registrations().cloned().collect())
+    }
+
+    /// How many devices have registered.
+    pub fn count(&self) -> usize {
+        self.store.read(|state| state.registrations().len())
+    }
+
+    /// A device's registration record.
+    pub fn registration(&self, id: &RegistrationId) -> Option<Registration> {
+        self.store.read(|state| state.get(id).cloned())
+    }
+
+    /// A record as the service's API shows it (`registrationId`, `status`, `assignedHub`, ...).
+    pub fn registration_state(&self, id: &RegistrationId) -> Option<Value> {
+        self.registration(id).map(|record| answer::registration_state(&record, record.last_outcome()))
+    }
+
+    /// Begins a registration: whether it is done already, and what the device is answered.
+    fn register(
+        self: &Arc<Self>,
+        id: &RegistrationId,
+        keys: KeyPair,
+        payload: Option<Value>,
+    ) -> Result<(bool, Value), Refusal> {
+        let operation_id = self.begin(id)?;
+        if !self.settings.enrollment_group.enabled {
+            self.end(id, &operation_id, Outcome::Disabled);
+            return self.operation(id, &operation_id).ok_or(Refusal::NoSuchOperation);
+        }
+        let (dps, id, operation) = (Arc::clone(self), id.clone(), operation_id.clone());
+        self.allocations.spawn(async move {
+            tokio::select! {
+                () = dps.shutdown.cancelled() => {}
+                () = dps.provision(&id, &operation, &keys, payload.as_ref()) => {}
+            }
+        });
+        Ok((false, answer::assigning(&operation_id)))
+    }
+
+    /// How an operation stands: whether it is done, and what the device is answered. `None` if the device has no such
+    /// operation.
+    fn operation(&self, id: &RegistrationId, operation_id: &str) -> Option<(bool, Value)> {
+        self.store.read(|state| {
+            let record = state.get(id)?;
+            let operation = record.operations.iter().find(|operation| operation.id == operation_id)?;
+            Some((operation.outcome.is_some(), answer::operation(record, operation)))
+        })
+    }
+
+    fn begin(&self, id: &RegistrationId) -> Result<String, Refusal> {
+        let random = Uuid::new_v4().as_u64_pair().0;
+        let operation = format!("5.{random:016x}.{}", Uuid::new_v4());
+        self.store.change(|state| {
+            if state.get(id).is_some_and(|record| record.pending() >= OPERATIONS) {
+                return Err(Refusal::Throttled { retry_after_s: self.settings.retry_after.as_secs().max(1) });
+            }
+            let now = self.clock.now();
+            let change = Change::Begin { id: id.clone(), operation: operation.clone(), now, etag: new_etag() };
+            Ok((vec![change], operation))
+        })
+    }
+
+    /// Asks the webhook, assigns the device, remembers how it went.
+    async fn provision(&self, id: &RegistrationId, operation: &str, keys: &KeyPair, payload: Option<&Value>) {
+        let current = self.registration(id).and_then(|record| record.assignment);
+        let hubs = self.linked_hubs(current.as_ref());
+        let group = &self.settings.enrollment_group;
+        let question = Question {
+            enrollment_group: self.record.show(group, &self.hubs.iter().map(|hub| hub.host_name()).collect::<Vec<_>>()),
+            id,
+            current: current.as_ref(),
+            payload,
+            linked_hubs: hubs,
+        };
+        let asked = allocation::ask(&self.client, &group.webhook, &self.settings.patience, &question).await;
+        let assigned = asked.and_then(|decision| {
+            self.assign(id, keys, &decision)?;
+            Ok(decision)
+        });
+        match assigned {
+            Ok(decision) => {
+                info!(registration = %id, hub = %decision.hub, "assigned a device");
+                self.end(id, operation, Outcome::Assigned { payload: decision.payload });
+            }
+            Err(failure) => {
+                info!(registration = %id, code = failure.code, "{}", failure.message);
+                self.end(id, operation, Outcome::Failed(failure));
+            }
+        }
+    }
+
+    fn end(&self, id: &RegistrationId, operation: &str, outcome: Outcome) {
+        let change = Change::End {
+            id: id.clone(),
+            operation: operation.to_owned(),
+            outcome,
+            now: self.clock.now(),
+            etag: new_etag(),
+        };
+        let Ok(()) = self.store.change(|_| Ok::<_, std::convert::Infallible>((vec![change], ())));
+    }
+
+    /// The hubs that the webhook may choose from: all linked ones, but under "never reprovision" the current one.
+    fn linked_hubs(&self, current: Option<&Assignment>) -> Vec<&HostName> {
+        let kept = current
+            .filter(|_| self.settings.enrollment_group.reprovisioning == Reprovisioning::Never)
+            .and_then(|current| self.hub(&current.hub));
+        match kept {
+            Some(hub) => vec![hub.host_name()],
+            None => self.hubs.iter().map(|hub| hub.host_name()).collect(),
+        }
+    }
+
+    fn hub(&self, name: &str) -> Option<&Arc<IotHub>> {
+        self.hubs.iter().find(|hub| hub.host_name().is(name))
+    }
+
+    fn assigning(&self) -> MutexGuard<'_, ()> {
+        self.assigning.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

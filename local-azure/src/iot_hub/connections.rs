@@ -1,0 +1,159 @@
+//! The devices that are connected now, and what is remembered of their sessions.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Address, DeviceId};
+use crate::mqtt::{Outgoing, Subscriptions};
+
+/// Messages that may wait for a slow device before it is disconnected.
+const WAITING: usize = 64;
+
+/// One connection a device or module.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    links: Mutex<HashMap<Address, Link>>,
+    opened: AtomicU64,
+}
+
+/// What the hub knows of a device's connections.
+#[derive(Debug, Default)]
+struct Link {
+    live: Option<Live>,
+    /// Tells the latest connection from an earlier one that has not noticed its end yet.
+    latest: u64,
+    seen: Seen,
+    subscriptions: Subscriptions,
+}
+
+#[derive(Debug)]
+struct Live {
+    outgoing: mpsc::Sender<Outgoing>,
+    closing: CancellationToken,
+}
+
+/// When a device was last heard of.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seen {
+    pub(super) connected: bool,
+    /// When it last connected or disconnected.
+    pub(super) changed: Option<Timestamp>,
+    /// When it last sent something.
+    pub(super) active: Option<Timestamp>,
+    /// The model that it announced.
+    pub(super) model: Option<String>,
+}
+
+/// A device's end of its link.
+#[derive(Debug)]
+pub(super) struct Connection {
+    number: u64,
+    pub(super) outgoing: mpsc::Receiver<Outgoing>,
+    /// Done when the hub wants the device gone.
+    pub(super) closing: CancellationToken,
+    /// What an earlier connection that was not to be forgotten had subscribed to.
+    pub(super) subscriptions: Subscriptions,
+}
+
+impl Connections {
+    /// Takes a new connection; an earlier one of the same device is closed (IoT Hub: error 400027,
+    /// ConnectionForcefullyClosedOnNewConnection).
+    pub(super) fn open(&self, at: &Address, clean: bool, model: Option<String>, now: Timestamp) -> Connection {
+        let (sender, outgoing) = mpsc::channel(WAITING);
+        let closing = CancellationToken::new();
+        let mut links = self.lock();
+        let link = links.entry(at.clone()).or_default();
+        if let Some(earlier) = link.live.replace(Live { outgoing: sender, closing: closing.clone() }) {
+            earlier.closing.cancel();
+        }
+        link.latest = self.opened.fetch_add(1, Ordering::Relaxed);
+        if clean {
+            link.subscriptions = Subscriptions::default();
+        }
+        link.seen = Seen { connected: true, changed: Some(now), active: Some(now), model };
+        Connection { number: link.latest, outgoing, closing, subscriptions: link.subscriptions.clone() }
+    }
+
+    /// The connection ended, whoever ended it.
+    pub(super) fn ended(&self, at: &Address, connection: &Connection, now: Timestamp) {
+        if let Some(link) = self.lock().get_mut(at)
+            && link.latest == connection.number
+        {
+            link.live = None;
+            link.seen.connected = false;
+            link.seen.changed = Some(now);
+        }
+    }
+
+    /// Remembers what the device subscribed to, for its next connection.
+    pub(super) fn remember(&self, at: &Address, connection: &Connection, subscriptions: &Subscriptions) {
+        if let Some(link) = self.lock().get_mut(at)
+            && link.latest == connection.number
+        {
+            link.subscriptions = subscriptions.clone();
+        }
+    }
+
+    /// The device sent something.
+    pub(super) fn touch(&self, at: &Address, now: Timestamp) {
+        if let Some(link) = self.lock().get_mut(at) {
+            link.seen.active = Some(now);
+        }
+    }
+
+    /// Hands a message to a connected device. One that does not keep up is disconnected: it asks for its twin when
+    /// it is back.
+    pub(super) fn push(&self, at: &Address, message: Outgoing) {
+        if let Some(live) = self.lock().get(at).and_then(|link| link.live.as_ref())
+            && live.outgoing.try_send(message).is_err()
+        {
+            live.closing.cancel();
+        }
+    }
+
+    /// Closes the connections of a device and its modules, or of one module.
+    pub(super) fn close(&self, at: &Address) {
+        for (_, link) in self.lock().iter().filter(|(address, _)| covers(at, address)) {
+            if let Some(live) = &link.live {
+                live.closing.cancel();
+            }
+        }
+    }
+
+    /// Closes them and forgets everything about them.
+    pub(super) fn forget(&self, at: &Address) {
+        self.close(at);
+        self.lock().retain(|address, _| !covers(at, address));
+    }
+
+    pub(super) fn seen(&self, at: &Address) -> Seen {
+        self.lock().get(at).map(|link| link.seen.clone()).unwrap_or_default()
+    }
+
+    /// The devices (not modules) that are connected.
+    pub(super) fn connected_devices(&self) -> Vec<DeviceId> {
+        let links = self.lock();
+        links
+            .iter()
+            .filter(|(address, link)| address.module.is_none() && link.live.is_some())
+            .map(|(address, _)| address.device.clone())
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Address, Link>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn covers(at: &Address, other: &Address) -> bool {
+    at.device == other.device && (at.module.is_none() || at.module == other.module)
+}

@@ -1,0 +1,233 @@
+//! A connected device: what it sends, asks for and is told (IoT Hub: communicate using MQTT).
+
+use std::sync::{Arc, atomic::Ordering};
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
+
+use super::{
+    Address, Error, IotHub, Message,
+    connections::Connection,
+    message::MESSAGE_BYTES,
+    routing::{self, Source},
+};
+use crate::{
+    event_hubs::EventData,
+    gate::{Class, Request, Service, Throttled},
+    mqtt::{Endpoint, Incoming, Outgoing, Push, Refused, Subscriptions},
+};
+
+/// Who sends, as the hub established it.
+#[derive(Debug, Clone)]
+pub(crate) struct Sender {
+    pub(super) at: Address,
+    /// Whose key signed the token: `device`, `module` or `hub`.
+    pub(super) scope: &'static str,
+    /// The model that the device announced.
+    pub(super) model: Option<String>,
+}
+
+/// The hub's side of a device's session.
+#[derive(Debug)]
+pub(crate) struct DeviceSession {
+    hub: Arc<IotHub>,
+    sender: Sender,
+    connection: Connection,
+    expires: Option<Instant>,
+    will: Option<Message>,
+}
+
+impl DeviceSession {
+    pub(super) fn new(
+        hub: Arc<IotHub>,
+        sender: Sender,
+        connection: Connection,
+        expires: Option<Instant>,
+        will: Option<Message>,
+    ) -> Self {
+        Self { hub, sender, connection, expires, will }
+    }
+
+    async fn pass(&self, operation: &'static str) -> Result<(), Throttled> {
+        let subject = self.sender.at.device.as_str();
+        self.hub.gate.pass(Request { service: Service::IotHub, operation, class: Class::Other, subject }).await
+    }
+
+    async fn get_twin(&self, request_id: &str) -> Outgoing {
+        let twin = match self.pass("GetDeviceTwin").await {
+            Ok(()) => self.hub.store.read(|state| {
+                let entry = state.get(&self.sender.at).ok_or_else(|| Error::not_found(&self.sender.at))?;
+                Ok(entry.twin.for_device())
+            }),
+            Err(throttled) => Err(Error::Throttled(throttled)),
+        };
+        match twin {
+            Ok(twin) => twin_answer(200, request_id, "", &twin.to_string()),
+            Err(error) => self.twin_error(request_id, &error),
+        }
+    }
+
+    async fn report(&self, request_id: &str, payload: &[u8]) -> Outgoing {
+        let reported = match self.pass("UpdateReportedProperties").await {
+            Ok(()) => serde_json::from_slice::<Value>(payload)
+                .map_err(|error| Error::ArgumentInvalid(format!("reported properties are not JSON: {error}")))
+                .and_then(|patch| self.hub.report(&self.sender.at, &patch)),
+            Err(throttled) => Err(Error::Throttled(throttled)),
+        };
+        match reported {
+            Ok(version) => twin_answer(204, request_id, &format!("&$version={version}"), ""),
+            Err(error) => self.twin_error(request_id, &error),
+        }
+    }
+
+    fn twin_error(&self, request_id: &str, error: &Error) -> Outgoing {
+        let body = json!({
+            "errorCode": error.code(),
+            "trackingId": Uuid::new_v4().simple().to_string(),
+            "message": error.to_string(),
+            "timestampUtc": format!("{:.7}", self.hub.clock.now()),
+        });
+        twin_answer(error.code() / 1000, request_id, "", &body.to_string())
+    }
+
+    async fn send(&self, topic: &str, message: Incoming<'_>) -> Result<(), Refused> {
+        let (from, mut sent) =
+            Message::from_topic(topic, message.payload).map_err(|error| Refused(format!("{topic}: {error}")))?;
+        if from != self.sender.at {
+            return Err(Refused(format!("{} may not send as {from}", self.sender.at)));
+        }
+        if message.retain {
+            sent.application_properties.insert("mqtt-retain".into(), "true".into());
+        }
+        self.pass("SendDeviceMessage").await.map_err(|_| Refused("too many messages".into()))?;
+        self.hub.receive(&self.sender, sent).map_err(|error| Refused(error.to_string()))
+    }
+}
+
+impl Endpoint for DeviceSession {
+    fn earlier_subscriptions(&self) -> Subscriptions {
+        self.connection.subscriptions.clone()
+    }
+
+    /// The documented filters. Methods and cloud-to-device messages may be subscribed to, as device SDKs do; none
+    /// comes.
+    fn admits(&self, filter: &str) -> bool {
+        match filter {
+            "$iothub/twin/res/#" | "$iothub/twin/PATCH/properties/desired/#" | "$iothub/methods/POST/#" => true,
+            _ => {
+                let at = &self.sender.at;
+                let own = match &at.module {
+                    None => format!("devices/{}/messages/devicebound/#", at.device),
+                    Some(module) => format!("devices/{}/modules/{module}/#", at.device),
+                };
+                filter == own
+            }
+        }
+    }
+
+    fn subscribed(&mut self, subscriptions: &Subscriptions) {
+        self.hub.connections.remember(&self.sender.at, &self.connection, subscriptions);
+    }
+
+    async fn take(&mut self, message: Incoming<'_>) -> Result<Option<Outgoing>, Refused> {
+        self.hub.connections.touch(&self.sender.at, self.hub.clock.now());
+        let topic = message.topic;
+        if let Some(query) = topic.strip_prefix("$iothub/twin/GET/?") {
+            return Ok(Some(self.get_twin(request_id(query)).await));
+        }
+        if let Some(query) = topic.strip_prefix("$iothub/twin/PATCH/properties/reported/?") {
+            return Ok(Some(self.report(request_id(query), &message.payload).await));
+        }
+        if topic.starts_with("$iothub/methods/res/") {
+            // An answer to a call that nobody waits for (any more).
+            return Ok(None);
+        }
+        self.send(topic, message.clone()).await.map(|()| None)
+    }
+
+    async fn pushed(&mut self) -> Push {
+        let expiry = async {
+            match self.expires {
+                Some(instant) => sleep_until(instant).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.connection.closing.cancelled() => {
+                Push::Close("another connection took over, or the device was disabled or deleted")
+            }
+            () = expiry => Push::Close("the token expired"),
+            message = self.connection.outgoing.recv() => match message {
+                Some(message) => Push::Message(message),
+                None => Push::Close("another connection took over, or the device was deleted"),
+            },
+        }
+    }
+
+    /// A client that went without a goodbye has its will sent as telemetry.
+    async fn ended(&mut self, properly: bool) {
+        if let Some(mut will) = self.will.take().filter(|_| !properly) {
+            will.application_properties.insert("iothub-MessageType".into(), "Will".into());
+            // Refused where the device is deleted by now: nobody to speak for.
+            let _ = self.hub.receive(&self.sender, will);
+        }
+        self.hub.connections.ended(&self.sender.at, &self.connection, self.hub.clock.now());
+    }
+}
+
+impl IotHub {
+    /// Takes a message that a device sent, stamps it and routes it.
+    fn receive(&self, sender: &Sender, message: Message) -> Result<(), Error> {
+        let size = message.size();
+        if size > MESSAGE_BYTES {
+            return Err(Error::ArgumentInvalid(format!(
+                "a message of {size} bytes, at most {MESSAGE_BYTES} are allowed"
+            )));
+        }
+        self.store.read(|state| {
+            let entry = state.get(&sender.at).filter(|_| state.may_connect(&sender.at));
+            let entry = entry.ok_or_else(|| Error::not_found(&sender.at))?;
+            let event = self.stamp(sender, entry.identity.generation, message);
+            self.messages.fetch_add(1, Ordering::Relaxed);
+            let source = Source::DeviceMessages;
+            routing::send(&self.routes, &self.host_name, source, &sender.at.device, &event, Some(&entry.twin));
+            Ok(())
+        })
+    }
+
+    /// Adds what only the hub may say: who sent it, how that is known, and when it came.
+    fn stamp(&self, sender: &Sender, generation: u64, message: Message) -> EventData {
+        let scope = sender.scope;
+        let method = json!({ "scope": scope, "type": "sas", "issuer": "iothub", "acceptingIpFilterRule": null });
+        let mut annotations = message.annotations;
+        let mut stamp = |name: &str, value: Value| annotations.insert(name.to_owned(), value);
+        stamp("iothub-connection-device-id", sender.at.device.as_str().into());
+        if let Some(module) = &sender.at.module {
+            stamp("iothub-connection-module-id", module.as_str().into());
+        }
+        stamp("iothub-connection-auth-method", method.to_string().into());
+        stamp("iothub-connection-auth-generation-id", generation.to_string().into());
+        stamp("iothub-enqueuedtime", format!("{:.3}", self.clock.now()).into());
+        stamp("iothub-message-source", Source::DeviceMessages.name().into());
+        if let Some(model) = &sender.model {
+            stamp("dt-dataschema", model.as_str().into());
+        }
+        EventData {
+            body: message.body,
+            properties: message.properties,
+            application_properties: message.application_properties,
+            annotations,
+        }
+    }
+}
+
+/// The value of `$rid`, as the device wrote it.
+fn request_id(query: &str) -> &str {
+    query.split('&').find_map(|pair| pair.strip_prefix("$rid=")).unwrap_or_default()
+}
+
+fn twin_answer(status: u32, request_id: &str, more: &str, body: &str) -> Outgoing {
+    Outgoing { topic: format!("$iothub/twin/res/{status}/?$rid={request_id}{more}"), payload: body.to_owned().into() }
+}

@@ -1,0 +1,99 @@
+//! What IoT Hub refuses, under the names and numbers of its error codes (IoT Hub: understand error codes).
+
+use super::{Address, IdError, ModuleId, TwinError};
+use crate::{gate::Throttled, sas};
+
+/// A request to a hub is refused.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// There is no such device.
+    #[error("there is no device {0}")]
+    DeviceNotFound(String),
+    /// There is no such module on the device.
+    #[error("there is no module {0}")]
+    ModuleNotFound(Address),
+    /// The device exists already.
+    #[error("A device with ID '{0}' is already registered.")]
+    DeviceAlreadyExists(String),
+    /// The module exists already.
+    #[error("Device {device} already contains Module {module}.", device = .0.device, module = .1)]
+    ModuleAlreadyExists(Address, ModuleId),
+    /// `If-Match` names another version.
+    #[error("PreconditionFailed, ETag may be invalid.")]
+    PreconditionFailed,
+    /// The request is not understood.
+    #[error("{0}")]
+    ArgumentInvalid(String),
+    /// A twin would break a rule.
+    #[error(transparent)]
+    Twin(#[from] TwinError),
+    /// An id breaks a rule.
+    #[error(transparent)]
+    Id(#[from] IdError),
+    /// Who asks is not known.
+    #[error("Unauthorized: {0}")]
+    Unauthorized(Denial),
+    /// Too many requests.
+    #[error("The request has been throttled. Wait {} seconds and try again.", .0.retry_after.as_secs().max(1))]
+    Throttled(Throttled),
+}
+
+/// Why a service's credentials are refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denial {
+    /// There are none.
+    #[error("send an Authorization header with a shared access signature")]
+    NoToken,
+    /// The token is no good.
+    #[error(transparent)]
+    Token(#[from] sas::Refusal),
+    /// The token's policy does not exist.
+    #[error("the token must name one of the hub's policies in skn")]
+    NoSuchPolicy,
+    /// The policy lacks a permission.
+    #[error("the policy lacks the permission {0}")]
+    Permission(&'static str),
+}
+
+impl Error {
+    /// That there is nothing at this address.
+    pub(super) fn not_found(at: &Address) -> Self {
+        if at.module.is_some() { Self::ModuleNotFound(at.clone()) } else { Self::DeviceNotFound(at.device.to_string()) }
+    }
+
+    /// That there is something at this address already.
+    pub(super) fn already_exists(at: &Address) -> Self {
+        match &at.module {
+            Some(module) => Self::ModuleAlreadyExists(at.clone(), module.clone()),
+            None => Self::DeviceAlreadyExists(at.device.to_string()),
+        }
+    }
+
+    /// The error's name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::DeviceNotFound(_) => "DeviceNotFound",
+            Self::ModuleNotFound(_) => "ModuleNotFound",
+            Self::DeviceAlreadyExists(_) => "DeviceAlreadyExists",
+            Self::ModuleAlreadyExists(..) => "ModuleAlreadyExistsOnDevice",
+            Self::PreconditionFailed => "PreconditionFailed",
+            Self::ArgumentInvalid(_) | Self::Twin(_) | Self::Id(_) => "ArgumentInvalid",
+            Self::Unauthorized(_) => "IotHubUnauthorizedAccess",
+            Self::Throttled(_) => "ThrottlingException",
+        }
+    }
+
+    /// The error's number; its first three digits are the HTTP status.
+    pub fn code(&self) -> u32 {
+        match self {
+            Self::DeviceNotFound(_) => 404_001,
+            Self::ModuleNotFound(_) => 404_010,
+            Self::DeviceAlreadyExists(_) => 409_001,
+            Self::ModuleAlreadyExists(..) => 409_301,
+            Self::PreconditionFailed => 412_001,
+            Self::ArgumentInvalid(_) | Self::Twin(_) | Self::Id(_) => 400_004,
+            Self::Unauthorized(_) => 401_002,
+            Self::Throttled(_) => 429_001,
+        }
+    }
+}

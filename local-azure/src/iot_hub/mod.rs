@@ -1,0 +1,135 @@
+//! IoT Hub: identities, device twins, the device's side over MQTT, routes to event hubs, the service's side over
+//! HTTPS.
+
+mod connections;
+mod device_session;
+mod device_twin;
+mod error;
+mod lifecycle;
+mod message;
+mod names;
+mod policy;
+mod registry;
+mod routing;
+mod service_api;
+mod sign_in;
+mod state;
+mod view;
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use serde::Serialize;
+
+use self::connections::Connections;
+pub(crate) use self::message::MESSAGE_BYTES;
+pub use self::{
+    device_twin::{DeviceTwin, TwinError, TwinPatch},
+    error::{Denial, Error},
+    message::{Message, TopicError},
+    names::{Address, DeviceId, HostName, IdError, ModuleId},
+    policy::{Permissions, Policy},
+    registry::{Condition, NewIdentity},
+    routing::{Enrichment, Route, Source},
+    service_api::router,
+    state::{Change, Entry, Identity, KeyPair, State, Status},
+};
+use crate::{clock::Clock, gate::Gate, store::Store};
+
+/// One IoT hub.
+pub struct IotHub {
+    host_name: HostName,
+    policies: Vec<Policy>,
+    routes: Vec<Route>,
+    store: Store<State>,
+    connections: Connections,
+    order: Mutex<()>,
+    messages: AtomicU64,
+    clock: Clock,
+    gate: Arc<Gate>,
+}
+
+/// How a hub is set up.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The hub's host name.
+    pub host_name: HostName,
+    /// Its shared access policies.
+    pub policies: Vec<Policy>,
+    /// Where its events go.
+    pub routes: Vec<Route>,
+}
+
+/// A hub's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counts {
+    /// Devices in the registry.
+    pub devices: usize,
+    /// Devices connected now.
+    pub connected: usize,
+    /// Messages taken from devices since the start.
+    pub messages: u64,
+}
+
+impl IotHub {
+    /// A hub that goes on from `state` (`State::default()` for an empty one).
+    pub fn new(settings: Settings, state: State, clock: Clock, gate: Arc<Gate>) -> Self {
+        let Settings { host_name, policies, routes } = settings;
+        Self {
+            host_name,
+            policies,
+            routes,
+            store: Store::new(state),
+            connections: Connections::default(),
+            order: Mutex::new(()),
+            messages: AtomicU64::new(0),
+            clock,
+            gate,
+        }
+    }
+
+    /// The hub's host name.
+    pub fn host_name(&self) -> &HostName {
+        &self.host_name
+    }
+
+    /// Everything it keeps, for persistence.
+    pub fn store(&self) -> &Store<State> {
+        &self.store
+    }
+
+    /// The ids of its devices, in order.
+    pub fn devices(&self) -> Vec<DeviceId> {
+        self.store.read(|state| state.devices().map(|(id, _)| id.clone()).collect())
+    }
+
+    /// The devices that are connected now.
+    pub fn connected_devices(&self) -> Vec<DeviceId> {
+        self.connections.connected_devices()
+    }
+
+    /// Its numbers.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            devices: self.store.read(|state| state.devices().len()),
+            connected: self.connections.connected_devices().len(),
+            messages: self.messages.load(Ordering::Relaxed),
+        }
+    }
+
+    fn in_order(&self) -> MutexGuard<'_, ()> {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for IotHub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IotHub").field("host_name", &self.host_name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,252 @@
+//! Identities and twins: what a service can do with them.
+
+use jiff::Timestamp;
+
+use super::{
+    Address, Change, DeviceId, DeviceTwin, Entry, Error, Identity, IotHub, KeyPair, State, Status, TwinPatch,
+    lifecycle,
+    routing::{self, Source},
+};
+use crate::mqtt::Outgoing;
+
+/// What is wanted of an identity.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewIdentity {
+    /// Its keys; generated if there are none.
+    pub keys: Option<KeyPair>,
+    /// Whether it may connect.
+    pub status: Status,
+    /// Why, in the operator's words.
+    pub status_reason: Option<String>,
+    /// Whether it is an IoT Edge device.
+    pub iot_edge: bool,
+}
+
+/// Which version of a thing may be changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// Any, but it must exist.
+    Any,
+    /// The one with this ETag (without quotes).
+    Is(String),
+}
+
+impl Condition {
+    /// Reads an `If-Match` header: SDKs send the wildcard with and without quotes.
+    pub fn from_header(value: &str) -> Self {
+        match value.trim().trim_matches('"') {
+            "*" => Self::Any,
+            etag => Self::Is(etag.to_owned()),
+        }
+    }
+
+    fn check(&self, etag: &str) -> Result<(), Error> {
+        match self {
+            Self::Is(wanted) if wanted != etag => Err(Error::PreconditionFailed),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl IotHub {
+    /// Makes a device or a module; a module's device must exist. Raises the lifecycle event.
+    ///
+    /// # Errors
+    /// [`Error`] if it exists, or a module's device does not.
+    pub fn create(&self, at: &Address, new: NewIdentity) -> Result<Entry, Error> {
+        self.create_with_twin(at, new, DeviceTwin::default())
+    }
+
+    /// Makes a device or a module that has a twin already.
+    ///
+    /// # Errors
+    /// As [`IotHub::create`].
+    pub(crate) fn create_with_twin(&self, at: &Address, new: NewIdentity, twin: DeviceTwin) -> Result<Entry, Error> {
+        let now = self.clock.now();
+        // Held until the event is out: events of one device are in the order of what happened.
+        let _order = self.in_order();
+        let entry = self.store.change(|state| {
+            if at.module.is_some() && state.modules(&at.device).is_none() {
+                return Err(Error::DeviceNotFound(at.device.to_string()));
+            }
+            if state.get(at).is_some() {
+                return Err(Error::already_exists(at));
+            }
+            let entry = Entry { identity: new.into_identity(state.next_generation(now)), twin };
+            Ok((vec![Change::Create { at: at.clone(), entry: Box::new(entry.clone()) }], entry))
+        })?;
+        self.raise(at, lifecycle::Operation::Created, &entry.twin, now);
+        Ok(entry)
+    }
+
+    /// Changes an identity. Disabling it ends its connections.
+    ///
+    /// # Errors
+    /// [`Error`] if it does not exist or the condition does not hold.
+    pub fn update(&self, at: &Address, new: NewIdentity, condition: &Condition) -> Result<Entry, Error> {
+        let now = self.clock.now();
+        let entry = self.store.change(|state| {
+            let mut entry = existing(state, at)?.clone();
+            condition.check(&entry.identity.etag())?;
+            entry.identity = entry.identity.updated(new, now);
+            let change = Change::Identify { at: at.clone(), identity: entry.identity.clone() };
+            Ok::<_, Error>((vec![change], entry))
+        })?;
+        if entry.identity.status == Status::Disabled {
+            self.connections.close(at);
+        }
+        Ok(entry)
+    }
+
+    /// Deletes a device with its modules, or a module. Ends its connections and raises the lifecycle event.
+    ///
+    /// # Errors
+    /// [`Error`] if it does not exist or the condition does not hold.
+    pub fn delete(&self, at: &Address, condition: &Condition) -> Result<(), Error> {
+        let _order = self.in_order();
+        let twin = self.store.change(|state| {
+            let entry = existing(state, at)?;
+            condition.check(&entry.identity.etag())?;
+            Ok::<_, Error>((vec![Change::Delete { at: at.clone() }], entry.twin.clone()))
+        })?;
+        self.connections.forget(at);
+        self.raise(at, lifecycle::Operation::Deleted, &twin, self.clock.now());
+        Ok(())
+    }
+
+    /// Changes tags and desired properties; a connected device that subscribed is told of the latter.
+    ///
+    /// # Errors
+    /// [`Error`] if there is no such twin, the condition does not hold or the patch breaks a rule.
+    pub fn patch_twin(&self, at: &Address, patch: &TwinPatch, condition: &Condition) -> Result<Entry, Error> {
+        let now = self.clock.now();
+        let entry = self.change_twin(at, condition, |twin| Ok(twin.patched(patch, now)?))?;
+        if let Some(desired) = &patch.desired {
+            self.tell(at, desired.clone(), entry.twin.desired_version());
+        }
+        Ok(entry)
+    }
+
+    /// Replaces tags and desired properties.
+    ///
+    /// # Errors
+    /// As [`IotHub::patch_twin`].
+    pub fn replace_twin(&self, at: &Address, by: &TwinPatch, condition: &Condition) -> Result<Entry, Error> {
+        let now = self.clock.now();
+        let entry = self.change_twin(at, condition, |twin| Ok(twin.replaced(by, now)?))?;
+        let desired = by.desired.clone().unwrap_or_else(|| serde_json::json!({}));
+        self.tell(at, desired, entry.twin.desired_version());
+        Ok(entry)
+    }
+
+    /// Takes what a device reports; gives back the version of its reported properties.
+    pub(super) fn report(&self, at: &Address, patch: &serde_json::Value) -> Result<u64, Error> {
+        let now = self.clock.now();
+        let entry = self.change_twin(at, &Condition::Any, |twin| Ok(twin.reported(patch, now)?))?;
+        Ok(entry.twin.reported_version())
+    }
+
+    /// Makes sure that a device exists and has these keys. `twin` is written where it is given: into a new device's
+    /// twin before the event of its creation, so that the event carries the tags, or over what is there.
+    ///
+    /// # Errors
+    /// [`Error`] if the patch breaks a rule.
+    pub(crate) fn enroll(&self, device: &DeviceId, keys: KeyPair, twin: Option<&TwinPatch>) -> Result<(), Error> {
+        let at = Address::device(device.clone());
+        let fresh = match twin {
+            Some(patch) => DeviceTwin::default().patched(patch, self.clock.now())?,
+            None => DeviceTwin::default(),
+        };
+        let new = NewIdentity { keys: Some(keys.clone()), ..NewIdentity::default() };
+        match self.create_with_twin(&at, new, fresh) {
+            Err(Error::DeviceAlreadyExists(_)) => {}
+            created => return created.map(drop),
+        }
+        self.store.change(|state| {
+            let identity = existing(state, &at)?.identity.clone();
+            let changes = if identity.keys == keys {
+                vec![]
+            } else {
+                vec![Change::Identify { at: at.clone(), identity: Identity { keys, ..identity }.revised() }]
+            };
+            Ok::<_, Error>((changes, ()))
+        })?;
+        match twin {
+            Some(patch) => self.patch_twin(&at, patch, &Condition::Any).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn change_twin(
+        &self,
+        at: &Address,
+        condition: &Condition,
+        change: impl FnOnce(&DeviceTwin) -> Result<DeviceTwin, Error>,
+    ) -> Result<Entry, Error> {
+        self.store.change(|state| {
+            let entry = existing(state, at)?;
+            condition.check(&entry.twin.etag())?;
+            let twin = change(&entry.twin)?;
+            let changed = Entry { identity: entry.identity.clone(), twin: twin.clone() };
+            Ok((vec![Change::Twin { at: at.clone(), twin: Box::new(twin) }], changed))
+        })
+    }
+
+    /// Tells a connected device of its new desired properties.
+    fn tell(&self, at: &Address, mut desired: serde_json::Value, version: u64) {
+        if let Some(members) = desired.as_object_mut() {
+            members.insert("$version".into(), version.into());
+        }
+        let topic = format!("$iothub/twin/PATCH/properties/desired/?$version={version}");
+        self.connections.push(at, Outgoing { topic, payload: desired.to_string().into() });
+    }
+
+    fn raise(&self, at: &Address, operation: lifecycle::Operation, twin: &DeviceTwin, now: Timestamp) {
+        let event = lifecycle::event(&self.host_name, at, operation, twin, now);
+        // When the event of a deletion is enriched, the twin is gone: paths into it are stamped as they are written.
+        let enriching = (operation == lifecycle::Operation::Created).then_some(twin);
+        let source = Source::DeviceLifecycleEvents;
+        routing::send(&self.routes, &self.host_name, source, &at.device, &event, enriching);
+    }
+}
+
+fn existing<'a>(state: &'a State, at: &Address) -> Result<&'a Entry, Error> {
+    if state.modules(&at.device).is_none() {
+        return Err(Error::DeviceNotFound(at.device.to_string()));
+    }
+    state.get(at).ok_or_else(|| Error::not_found(at))
+}
+
+impl NewIdentity {
+    fn into_identity(self, generation: u64) -> Identity {
+        Identity {
+            generation,
+            revision: fastrand::u32(..),
+            status: self.status,
+            status_reason: self.status_reason,
+            status_updated: None,
+            keys: self.keys.unwrap_or_else(KeyPair::generate),
+            iot_edge: self.iot_edge,
+        }
+    }
+}
+
+impl Identity {
+    fn updated(&self, new: NewIdentity, now: Timestamp) -> Self {
+        let status_updated = if new.status == self.status { self.status_updated } else { Some(now) };
+        Self {
+            generation: self.generation,
+            revision: self.revision,
+            status: new.status,
+            status_reason: new.status_reason,
+            status_updated,
+            keys: new.keys.unwrap_or_else(|| self.keys.clone()),
+            iot_edge: new.iot_edge,
+        }
+        .revised()
+    }
+
+    fn revised(self) -> Self {
+        Self { revision: self.revision.wrapping_add(1), ..self }
+    }
+}

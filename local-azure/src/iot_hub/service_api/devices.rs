@@ -1,0 +1,254 @@
+//! Identities of devices and modules.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    Hubs,
+    answer::Tagged,
+    request::{Needs, address, admit, condition, json},
+};
+use crate::{
+    iot_hub::{Address, Condition, Error, IotHub, KeyPair, NewIdentity, Status},
+    sas::Key,
+};
+
+/// The most devices in one answer (IoT Hub: service REST API, get devices).
+const PAGE: usize = 1_000;
+/// The most devices in one bulk operation.
+const BULK: usize = 100;
+
+/// What clients write of an identity; the rest of what they may send is the service's to say and ignored.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Wanted {
+    device_id: Option<String>,
+    module_id: Option<String>,
+    /// Bulk operations say `id`.
+    id: Option<String>,
+    import_mode: Option<String>,
+    etag: Option<String>,
+    status: Option<Status>,
+    status_reason: Option<String>,
+    authentication: Option<WantedAuthentication>,
+    capabilities: Option<WantedCapabilities>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WantedAuthentication {
+    r#type: Option<String>,
+    symmetric_key: Option<WantedKeys>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WantedKeys {
+    primary_key: Option<String>,
+    secondary_key: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WantedCapabilities {
+    iot_edge: bool,
+}
+
+impl Wanted {
+    fn read(body: &[u8]) -> Result<Self, Error> {
+        Self::from_value(json(body)?)
+    }
+
+    fn from_value(value: Value) -> Result<Self, Error> {
+        serde_json::from_value(value).map_err(|error| Error::ArgumentInvalid(format!("not an identity: {error}")))
+    }
+
+    /// The body must be about what the path says.
+    fn identity_of(self, at: &Address) -> Result<NewIdentity, Error> {
+        let same = |said: &Option<String>, is: &str| said.as_ref().is_none_or(|said| said == is);
+        let module = at.module.as_ref().map_or("", |module| module.as_str());
+        if !same(&self.device_id, at.device.as_str()) || !same(&self.module_id, module) {
+            return Err(Error::ArgumentInvalid(format!("the path says {at}, the body has another id")));
+        }
+        self.identity()
+    }
+
+    fn identity(self) -> Result<NewIdentity, Error> {
+        let authentication = self.authentication.unwrap_or_default();
+        if let Some(kind) = authentication.r#type.filter(|kind| kind != "sas") {
+            let reason = format!("authentication.type is \"{kind}\"; local-azure knows symmetric keys only (\"sas\")");
+            return Err(Error::ArgumentInvalid(reason));
+        }
+        let keys = authentication.symmetric_key.unwrap_or_default();
+        // Empty or no keys mean: generate them.
+        let key = |text: Option<String>| text.filter(|text| !text.is_empty()).map(|text| Key::parse(&text)).transpose();
+        let (primary, secondary) = key(keys.primary_key)
+            .and_then(|primary| Ok((primary, key(keys.secondary_key)?)))
+            .map_err(|error| Error::ArgumentInvalid(error.to_string()))?;
+        let keys = match (primary, secondary) {
+            (None, None) => None,
+            (primary, secondary) => Some(KeyPair {
+                primary: primary.unwrap_or_else(Key::generate),
+                secondary: secondary.unwrap_or_else(Key::generate),
+            }),
+        };
+        Ok(NewIdentity {
+            keys,
+            status: self.status.unwrap_or_default(),
+            status_reason: self.status_reason,
+            iot_edge: self.capabilities.unwrap_or_default().iot_edge,
+        })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Page {
+    top: Option<usize>,
+}
+
+pub(super) async fn list(
+    State(hubs): State<Hubs>,
+    headers: HeaderMap,
+    Query(page): Query<Page>,
+) -> Result<Json<Value>, Error> {
+    let hub = admit(&hubs, &headers, "ListDevices", Needs::RegistryRead, "").await?;
+    let top = page.top.unwrap_or(PAGE).min(PAGE);
+    let devices = hub.store.read(|state| {
+        let show = |(id, entry): (&_, &_)| hub.show_identity(&Address::device(Clone::clone(id)), entry);
+        state.devices().take(top).map(show).collect::<Vec<_>>()
+    });
+    Ok(Json(devices.into()))
+}
+
+pub(super) async fn list_modules(
+    State(hubs): State<Hubs>,
+    headers: HeaderMap,
+    Path(device): Path<String>,
+) -> Result<Json<Value>, Error> {
+    let hub = admit(&hubs, &headers, "ListModules", Needs::RegistryRead, &device).await?;
+    let device = address(&device, None)?.device;
+    let modules = hub.store.read(|state| {
+        let modules = state.modules(&device)?.iter();
+        let show = |(id, entry): (&_, &_)| hub.show_identity(&Address::module(device.clone(), Clone::clone(id)), entry);
+        Some(modules.map(show).collect::<Vec<_>>())
+    });
+    Ok(Json(modules.ok_or(Error::DeviceNotFound(device.into()))?.into()))
+}
+
+pub(super) async fn get(
+    State(hubs): State<Hubs>,
+    headers: HeaderMap,
+    Path(device): Path<String>,
+) -> Result<Tagged, Error> {
+    let hub = admit(&hubs, &headers, "GetDevice", Needs::RegistryRead, &device).await?;
+    show(&hub, &address(&device, None)?)
+}
+
+pub(super) async fn get_module(
+    State(hubs): State<Hubs>,
+    headers: HeaderMap,
+    Path((device, module)): Path<(String, String)>,
+) -> Result<Tagged, Error> {
+    let hub = admit(&hubs, &headers, "GetModule", Needs::RegistryRead, &device).await?;
+    show(&hub, &address(&device, Some(&module))?)
+}
+
+fn show(hub: &IotHub, at: &Address) -> Result<Tagged, Error> {
+    hub.identity(at).map(Tagged).ok_or_else(|| Error::not_found(at))
+}
+
+pub(super) async fn put(
+    State(hubs): State<Hubs>,
+    headers: HeaderMap,
+    Path(device): Path<String>,
+    body: Bytes,
+) -> Result<Tagged, Error> {
+    let hub = admit(&hubs, &headers, "CreateOrUpdateDevice", Needs::RegistryWrite, &device).await?;
+    create_or_update(&hub, &address(&device, None)?, &headers, &body)
+}
+
+pub(super) async fn put_module(
+    State(hubs): State<Hubs>,
+    headers: HeaderMap,
+    Path((device, module)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Tagged, Error> {
+    let hub = admit(&hubs, &headers, "CreateOrUpdateModule", Needs::RegistryWrite, &device).await?;
+    create_or_update(&hub, &address(&device, Some(&module))?, &headers, &body)
+}
+
+/// Without `If-Match` a PUT only creates, with it, it only updates.
+fn create_or_update(hub: &IotHub, at: &Address, headers: &HeaderMap, body: &[u8]) -> Result<Tagged, Error> {
+    let new = Wanted::read(body)?.identity_of(at)?;
+    let entry = match condition(headers) {
+        None => hub.create(at, new)?,
+        Some(condition) => hub.update(at, new, &condition)?,
+    };
+    Ok(Tagged(hub.show_identity(at, &entry)))
+}
+
+pub(super) async fn delete(
+    State(hubs): State<Hubs>,
+    headers: HeaderMap,
+    Path(device): Path<String>,
+) -> Result<StatusCode, Error> {
+    let hub = admit(&hubs, &headers, "DeleteDevice", Needs::RegistryWrite, &device).await?;
+    delete_from(&hub, &address(&device, None)?, &headers)
+}
+
+pub(super) async fn delete_module(
+    State(hubs): State<Hubs>,
+    headers: HeaderMap,
+    Path((device, module)): Path<(String, String)>,
+) -> Result<StatusCode, Error> {
+    let hub = admit(&hubs, &headers, "DeleteModule", Needs::RegistryWrite, &device).await?;
+    delete_from(&hub, &address(&device, Some(&module))?, &headers)
+}
+
+fn delete_from(hub: &IotHub, at: &Address, headers: &HeaderMap) -> Result<StatusCode, Error> {
+    hub.delete(at, &condition(headers).unwrap_or(Condition::Any))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Creates, updates or deletes up to a hundred devices; each on its own.
+pub(super) async fn bulk(State(hubs): State<Hubs>, headers: HeaderMap, body: Bytes) -> Result<Json<Value>, Error> {
+    let hub = admit(&hubs, &headers, "BulkDevices", Needs::RegistryWrite, "").await?;
+    let Value::Array(items) = json(&body)? else {
+        return Err(Error::ArgumentInvalid("the body must be an array of devices".into()));
+    };
+    if items.len() > BULK {
+        return Err(Error::ArgumentInvalid(format!("{} devices, at most {BULK} are allowed", items.len())));
+    }
+    let mut errors = Vec::new();
+    for item in items {
+        let wanted = Wanted::from_value(item)?;
+        let id = wanted.id.clone().unwrap_or_default();
+        if let Err(error) = bulk_one(&hub, &id, wanted) {
+            errors.push(json!({ "deviceId": id, "errorCode": error.code(), "errorStatus": error.name() }));
+        }
+    }
+    Ok(Json(json!({ "isSuccessful": errors.is_empty(), "errors": errors, "warnings": [] })))
+}
+
+fn bulk_one(hub: &Arc<IotHub>, id: &str, wanted: Wanted) -> Result<(), Error> {
+    let at = address(id, None)?;
+    let mode = wanted.import_mode.clone().unwrap_or_default();
+    let condition = match &wanted.etag {
+        Some(etag) if mode.ends_with("IfMatchETag") => Condition::from_header(etag),
+        _ => Condition::Any,
+    };
+    match mode.to_ascii_lowercase().as_str() {
+        "create" => hub.create(&at, wanted.identity()?).map(drop),
+        "update" | "updateifmatchetag" => hub.update(&at, wanted.identity()?, &condition).map(drop),
+        "delete" | "deleteifmatchetag" => hub.delete(&at, &condition),
+        _ => Err(Error::ArgumentInvalid(format!("importMode \"{mode}\" is not supported"))),
+    }
+}

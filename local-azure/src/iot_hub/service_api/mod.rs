@@ -1,0 +1,40 @@
+//! The service's side over HTTPS: identities, twins, queries (IoT Hub: service REST API 2021-04-12).
+
+mod answer;
+mod devices;
+mod request;
+mod twins;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    routing::{get, post},
+};
+
+use super::IotHub;
+
+/// The largest request: a hundred devices, or a whole twin.
+const BODY_BYTES: usize = 512 * 1024;
+
+/// All hubs behind one router. A request's `Host` says which one it is for; where there is only one, it takes all.
+pub fn router(hubs: Vec<Arc<IotHub>>) -> Router {
+    let device = get(devices::get).put(devices::put).delete(devices::delete);
+    let module = get(devices::get_module).put(devices::put_module).delete(devices::delete_module);
+    let twin = get(twins::get).patch(twins::patch).put(twins::put);
+    let module_twin = get(twins::get_module).patch(twins::patch_module).put(twins::put_module);
+    Router::new()
+        .route("/devices", get(devices::list).post(devices::bulk))
+        .route("/devices/query", post(twins::query))
+        .route("/devices/{device}", device)
+        .route("/devices/{device}/modules", get(devices::list_modules))
+        .route("/devices/{device}/modules/{module}", module)
+        .route("/twins/{device}", twin)
+        .route("/twins/{device}/modules/{module}", module_twin)
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .with_state(hubs.into())
+}
+
+/// The hubs, as handlers get them.
+type Hubs = Arc<[Arc<IotHub>]>;

@@ -1,0 +1,153 @@
+//! A device's CONNECT (IoT Hub: communicate using MQTT; control access with shared access signatures).
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
+use rumqttc::ConnectReturnCode;
+use tokio::time::{Duration, Instant};
+use tracing::{debug, info};
+
+use super::{
+    Address, DeviceId, IotHub, Message, ModuleId,
+    device_session::{DeviceSession, Sender},
+};
+use crate::{
+    gate::{Class, Request, Service},
+    mqtt::Credentials,
+    sas::Token,
+};
+
+/// `{hub}/{device}[/{module}][/?api-version=..&model-id=..]`; ids are not encoded.
+#[derive(Debug, PartialEq, Eq)]
+struct UserName {
+    host: String,
+    at: Address,
+    model: Option<String>,
+}
+
+impl UserName {
+    fn parse(text: &str) -> Option<Self> {
+        let (path, query) = text.split_once("/?").unwrap_or((text, ""));
+        let mut segments = path.trim_end_matches('/').split('/');
+        let host = segments.next().filter(|host| !host.is_empty())?.to_owned();
+        let device = segments.next()?.parse::<DeviceId>().ok()?;
+        let module = segments.next().map(str::parse::<ModuleId>).transpose().ok()?;
+        if segments.next().is_some() {
+            return None;
+        }
+        let model = query.split('&').find_map(|pair| pair.strip_prefix("model-id="));
+        let model = model.map(|model| percent_decode_str(model).decode_utf8_lossy().into_owned());
+        Some(Self { host, at: Address { device, module }, model })
+    }
+}
+
+impl IotHub {
+    /// Lets a device or module in.
+    ///
+    /// # Errors
+    /// The code for CONNACK. MQTT 3.1.1 says no more, so the reason is logged.
+    pub(crate) async fn sign_in(self: Arc<Self>, who: Credentials<'_>) -> Result<DeviceSession, ConnectReturnCode> {
+        let user_name = UserName::parse(who.user_name).ok_or(ConnectReturnCode::BadUserNamePassword)?;
+        let at = user_name.at.clone();
+        let subject = at.device.as_str();
+        let request = Request { service: Service::IotHub, operation: "Connect", class: Class::Other, subject };
+        self.gate.pass(request).await.map_err(|_| ConnectReturnCode::ServiceUnavailable)?;
+        if who.client_id != at.to_string() {
+            debug!(hub = %self.host_name, device = %at, "refused a client id that is not the device's");
+            return Err(ConnectReturnCode::BadClientId);
+        }
+        let (scope, expiry) = self.verify(&user_name, who.password).map_err(|reason| {
+            info!(hub = %self.host_name, device = %at, %reason, "refused a device");
+            ConnectReturnCode::NotAuthorized
+        })?;
+        let will = match who.will {
+            None => None,
+            Some(will) => match Message::from_topic(&will.topic, will.message.clone()) {
+                Ok((from, message)) if from == at => Some(message),
+                _ => return Err(ConnectReturnCode::NotAuthorized),
+            },
+        };
+        let now = self.clock.now();
+        let connection = self.connections.open(&at, who.clean, user_name.model.clone(), now);
+        // Looked at again now that the connection is known: a deletion from here on closes it.
+        if !self.store.read(|state| state.may_connect(&at)) {
+            self.connections.ended(&at, &connection, now);
+            return Err(ConnectReturnCode::NotAuthorized);
+        }
+        let good_for = Duration::try_from(expiry.duration_since(now)).unwrap_or_default();
+        // A token may be good for longer than a clock can count: then nothing ends it.
+        let expires = Instant::now().checked_add(good_for);
+        let sender = Sender { at, scope, model: user_name.model };
+        Ok(DeviceSession::new(self, sender, connection, expires, will))
+    }
+
+    /// For whom the token was made (`device`, `module`, or `hub` for a policy's), and until when it is good.
+    fn verify(&self, user_name: &UserName, password: Option<&str>) -> Result<(&'static str, Timestamp), String> {
+        let at = &user_name.at;
+        let token = Token::parse(password.ok_or("there is no token")?).map_err(|refusal| refusal.to_string())?;
+        // The host is part of what is signed: the hub's name, by which the device also chose it.
+        let resource = at.resource(&user_name.host);
+        let now = self.clock.now();
+        let checked = match token.policy() {
+            Some(name) => {
+                let policy = self.policies.iter().find(|policy| policy.name == name);
+                let policy = policy.filter(|policy| policy.permissions.device_connect);
+                let policy = policy.ok_or("its policy does not exist or may not speak for devices")?;
+                token.check(&resource, [&policy.key], now).map(|_| "hub")
+            }
+            None => {
+                let keys = self.store.read(|state| state.get(at).map(|entry| entry.identity.keys.clone()));
+                let keys = keys.ok_or("it is not in the registry")?;
+                let scope = if at.module.is_some() { "module" } else { "device" };
+                token.check(&resource, keys.keys(), now).map(|_| scope)
+            }
+        };
+        let scope = checked.map_err(|refusal| refusal.to_string())?;
+        if !self.store.read(|state| state.may_connect(at)) {
+            return Err("it is disabled or not in the registry".into());
+        }
+        Ok((scope, token.expiry()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(serde::Deserialize)]
+    struct Case {
+        username: String,
+        parsed: Parsed,
+    }
+
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Parsed {
+        host: Option<String>,
+        device_id: Option<String>,
+        module_id: Option<String>,
+        #[serde(rename = "model-id")]
+        model_id: Option<String>,
+    }
+
+    #[test]
+    fn user_names_of_the_sdks_are_understood() {
+        let cases: Vec<Case> =
+            serde_json::from_str(include_str!("../../tests/fixtures/iot/hub_mqtt_connect.json")).unwrap();
+        for Case { username, parsed } in cases {
+            let found = UserName::parse(&username).unwrap();
+            assert!(parsed.host.is_none_or(|host| host == found.host), "{username}");
+            assert!(parsed.device_id.is_none_or(|id| id == found.at.device.as_str()), "{username}");
+            assert_eq!(parsed.module_id.as_deref(), found.at.module.as_ref().map(ModuleId::as_str), "{username}");
+            assert_eq!(parsed.model_id, found.model, "{username}");
+        }
+    }
+
+    #[test]
+    fn other_user_names_are_not() {
+        for text in ["", "hub", "hub/", "/d1", "hub/d1/m1/more", "hub/d 1", "hub//?api-version=2021-04-12"] {
+            assert_eq!(UserName::parse(text), None, "{text}");
+        }
+    }
+}

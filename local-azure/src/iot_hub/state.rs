@@ -1,0 +1,207 @@
+//! An IoT Hub's whole state: identities and twins.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Address, DeviceId, DeviceTwin, ModuleId};
+use crate::{sas::Key, store};
+
+/// Devices and modules of one hub.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    devices: BTreeMap<DeviceId, Device>,
+    /// The highest generation id given so far: a device made anew never gets an old one.
+    last_generation: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Device {
+    entry: Entry,
+    modules: BTreeMap<ModuleId, Entry>,
+}
+
+/// A device or a module.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Entry {
+    /// Who it is.
+    pub identity: Identity,
+    /// Its twin.
+    pub twin: DeviceTwin,
+}
+
+/// An identity of the registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Tells this device from an earlier one of the same id.
+    pub generation: u64,
+    /// Which version of the identity this is.
+    pub revision: u32,
+    /// Whether it may connect.
+    pub status: Status,
+    /// Why, in the operator's words.
+    pub status_reason: Option<String>,
+    /// When the status last changed, if ever.
+    pub status_updated: Option<Timestamp>,
+    /// Its symmetric keys.
+    pub keys: KeyPair,
+    /// Whether it is an IoT Edge device.
+    pub iot_edge: bool,
+}
+
+impl Identity {
+    /// The ETag, without quotes.
+    pub fn etag(&self) -> String {
+        BASE64_STANDARD.encode(self.revision.to_string())
+    }
+}
+
+/// Either of two keys signs, so that they can be rolled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyPair {
+    /// The first key.
+    pub primary: Key,
+    /// The second key.
+    pub secondary: Key,
+}
+
+impl KeyPair {
+    /// Two new random keys.
+    pub fn generate() -> Self {
+        Self { primary: Key::generate(), secondary: Key::generate() }
+    }
+
+    /// Both keys.
+    pub fn keys(&self) -> [&Key; 2] {
+        [&self.primary, &self.secondary]
+    }
+}
+
+/// Whether an identity may connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Status {
+    /// It may.
+    #[default]
+    Enabled,
+    /// It may not.
+    Disabled,
+}
+
+/// A step of the hub's state.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Change {
+    /// A device or module comes into being; a module only on a device that exists.
+    Create {
+        /// Its address.
+        at: Address,
+        /// What it is.
+        entry: Box<Entry>,
+    },
+    /// An identity changes.
+    Identify {
+        /// Its address.
+        at: Address,
+        /// The new identity.
+        identity: Identity,
+    },
+    /// A twin changes.
+    Twin {
+        /// Its address.
+        at: Address,
+        /// The new twin.
+        twin: Box<DeviceTwin>,
+    },
+    /// A device with its modules, or a module, is gone.
+    Delete {
+        /// Its address.
+        at: Address,
+    },
+}
+
+impl State {
+    /// The device or module at this address.
+    pub fn get(&self, at: &Address) -> Option<&Entry> {
+        let device = self.devices.get(&at.device)?;
+        match &at.module {
+            None => Some(&device.entry),
+            Some(module) => device.modules.get(module),
+        }
+    }
+
+    /// All devices in the order of their ids.
+    pub fn devices(&self) -> impl ExactSizeIterator<Item = (&DeviceId, &Entry)> {
+        self.devices.iter().map(|(id, device)| (id, &device.entry))
+    }
+
+    /// The modules of a device, `None` if there is no such device.
+    pub fn modules(&self, device: &DeviceId) -> Option<&BTreeMap<ModuleId, Entry>> {
+        self.devices.get(device).map(|device| &device.modules)
+    }
+
+    /// Whether the device exists and may connect; for a module, both must.
+    pub fn may_connect(&self, at: &Address) -> bool {
+        let enabled = |entry: Option<&Entry>| entry.is_some_and(|entry| entry.identity.status == Status::Enabled);
+        enabled(self.devices.get(&at.device).map(|device| &device.entry)) && enabled(self.get(at))
+    }
+
+    /// The generation id for an identity made `now`: the time in .NET ticks, as the service has it, but never one
+    /// that was given before.
+    pub(super) fn next_generation(&self, now: Timestamp) -> u64 {
+        const UNIX_EPOCH_TICKS: i128 = 621_355_968_000_000_000;
+        let ticks = u64::try_from(UNIX_EPOCH_TICKS + now.as_nanosecond() / 100).unwrap_or_default();
+        ticks.max(self.last_generation + 1)
+    }
+
+    fn get_mut(&mut self, at: &Address) -> Option<&mut Entry> {
+        let device = self.devices.get_mut(&at.device)?;
+        match &at.module {
+            None => Some(&mut device.entry),
+            Some(module) => device.modules.get_mut(module),
+        }
+    }
+}
+
+impl store::State for State {
+    type Change = Change;
+
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Create { at, entry } => {
+                self.last_generation = self.last_generation.max(entry.identity.generation);
+                match at.module {
+                    None => {
+                        self.devices.insert(at.device, Device { entry: *entry, modules: BTreeMap::new() });
+                    }
+                    Some(module) => {
+                        if let Some(device) = self.devices.get_mut(&at.device) {
+                            device.modules.insert(module, *entry);
+                        }
+                    }
+                }
+            }
+            Change::Identify { at, identity } => {
+                if let Some(entry) = self.get_mut(&at) {
+                    entry.identity = identity;
+                }
+            }
+            Change::Twin { at, twin } => {
+                if let Some(entry) = self.get_mut(&at) {
+                    entry.twin = *twin;
+                }
+            }
+            Change::Delete { at } => match at.module {
+                None => {
+                    self.devices.remove(&at.device);
+                }
+                Some(module) => {
+                    if let Some(device) = self.devices.get_mut(&at.device) {
+                        device.modules.remove(&module);
+                    }
+                }
+            },
+        }
+    }
+}
