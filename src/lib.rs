@@ -9,9 +9,13 @@ pub mod dead_letter;
 pub mod device;
 pub mod digital_twins;
 pub mod host;
+pub mod lifecycle;
 pub mod logging;
 pub mod outcome;
+#[cfg(test)]
+mod recorded;
 pub mod server;
 pub mod settings;
+pub mod telemetry;
 
 pub use app::{run, serve};

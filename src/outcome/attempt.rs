@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Outcomes;
@@ -44,6 +45,11 @@ impl Failure {
     #[must_use]
     pub fn unsteady(detail: impl Into<String>) -> Self {
         Self { kind: FailureKind::Other, detail: detail.into() }
+    }
+
+    /// The attempt's time was over first.
+    fn late() -> Self {
+        Self::unsteady("no answer within the time for one attempt")
     }
 
     /// What failed, in one line without secrets.
@@ -134,26 +140,27 @@ impl Attempt {
     ///
     /// # Errors
     /// [`Unanswered`]. A call whose time is over may still take effect: all that is called must bear repeating.
-    pub async fn call<T>(
-        &self,
+    pub fn call<'a, T: 'a>(
+        &'a self,
         kind: Kind,
-        call: impl Future<Output = Result<T, Error>> + Send,
-    ) -> Result<T, Unanswered> {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        match timeout_at(self.deadline, call).await {
-            Err(_) => Err(Unanswered::Failed(Failure {
-                kind: FailureKind::Other,
-                detail: "no answer within the time for one attempt".to_owned(),
-            })),
-            Ok(Ok(value)) => {
-                self.answered.store(true, Ordering::Relaxed);
-                self.written.fetch_or(kind == Kind::Write, Ordering::Relaxed);
-                Ok(value)
-            }
-            Ok(Err(error)) if error.is_transient() => Err(Unanswered::Failed(Failure::from(&error))),
-            Ok(Err(error)) => {
-                self.answered.store(true, Ordering::Relaxed);
-                Err(Unanswered::Refused(error))
+        call: impl Future<Output = Result<T, Error>> + Send + 'a,
+    ) -> impl Future<Output = Result<T, Unanswered>> + Send + 'a {
+        // A call to the service is a large future, and handlers hold many of them.
+        let call: BoxFuture<'a, _> = Box::pin(call);
+        async move {
+            self.calls.fetch_add(1, Ordering::Relaxed);
+            match timeout_at(self.deadline, call).await {
+                Err(_) => Err(Unanswered::Failed(Failure::late())),
+                Ok(Ok(value)) => {
+                    self.answered.store(true, Ordering::Relaxed);
+                    self.written.fetch_or(kind == Kind::Write, Ordering::Relaxed);
+                    Ok(value)
+                }
+                Ok(Err(error)) if error.is_transient() => Err(Unanswered::Failed(Failure::from(&error))),
+                Ok(Err(error)) => {
+                    self.answered.store(true, Ordering::Relaxed);
+                    Err(Unanswered::Refused(error))
+                }
             }
         }
     }

@@ -1,0 +1,100 @@
+//! `DeleteDeviceInTwinFunc`: a device deleted in IoT Hub takes its twin and the twin's relationships with it.
+//!
+//! Decode, plan, apply: [`decode`] reads an event, [`plan`] decides whether the deletion is about a twin, and [`apply`]
+//! finds and removes that. Here what fails for now is tried again.
+
+mod apply;
+mod decode;
+mod plan;
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use jiff::Timestamp;
+
+use self::apply::Remover;
+use crate::binding::Directory;
+use crate::digital_twins::Client;
+use crate::host::{Answer, EventBatch, EventFunction, InvocationId};
+use crate::outcome::{Attempt, Outages, Outcomes, Report};
+use crate::settings::Lifecycle;
+
+/// The function's name, and its route.
+pub const NAME: &str = "DeleteDeviceInTwinFunc";
+
+/// Devices that one batch works on at once.
+const CONCURRENT: usize = 16;
+
+/// The function.
+#[derive(Debug)]
+pub struct DeleteDeviceInTwin {
+    client: Client,
+    directory: Directory,
+    settings: Lifecycle,
+    max_attempts: NonZeroU32,
+    outages: Outages,
+}
+
+impl DeleteDeviceInTwin {
+    /// The function, removing twins through `client`; `directory` finds them, and forgets them then. After
+    /// `max_attempts` at a batch, what alone still fails becomes dead letters.
+    #[must_use]
+    pub fn new(client: Client, directory: Directory, settings: Lifecycle, max_attempts: NonZeroU32) -> Self {
+        Self { client, directory, settings, max_attempts, outages: Outages::new() }
+    }
+
+    async fn attempt(&self, batch: &EventBatch, attempt: Attempt) -> Answer {
+        let mut outcomes = Outcomes::of(batch.events.len());
+        let mut pending = Vec::new();
+        for (index, event) in batch.events.iter().enumerate() {
+            match decode::decode(index, event) {
+                Ok(deletion) => pending.push(deletion),
+                Err(outcome) => outcomes.settle(index, outcome),
+            }
+        }
+        let remover = Remover {
+            client: &self.client,
+            directory: &self.directory,
+            attempt: &attempt,
+            on_delete: self.settings.on_delete,
+            changes: AtomicUsize::new(0),
+        };
+        let mut tries = 0;
+        while !pending.is_empty() {
+            let now = Timestamp::now();
+            let work = pending.into_iter().map(|deletion| async {
+                let answer = remover.apply(&deletion, now).await;
+                (deletion, answer)
+            });
+            let work: Vec<_> = work.collect();
+            let mut work = futures::stream::iter(work).buffer_unordered(CONCURRENT);
+            pending = Vec::new();
+            while let Some((deletion, answer)) = work.next().await {
+                match answer {
+                    Ok(outcome) => outcomes.settle(deletion.event, outcome),
+                    Err(failure) => {
+                        outcomes.fail(deletion.event, failure);
+                        pending.push(deletion);
+                    }
+                }
+            }
+            if pending.is_empty() || !attempt.pause(tries).await {
+                break;
+            }
+            tries += 1;
+        }
+        let changes = remover.changes.load(Ordering::Relaxed);
+        let report = Report { function: NAME, batch, attempt: &attempt, twins: changes, changes };
+        report.conclude(outcomes, &self.client, &self.outages).await
+    }
+}
+
+#[async_trait]
+impl EventFunction for DeleteDeviceInTwin {
+    async fn run(&self, batch: EventBatch, _invocation: &InvocationId) -> Answer {
+        let retries = batch.retry.map_or(0, |retry| retry.retry_count);
+        self.attempt(&batch, Attempt::begin(retries, self.max_attempts.get())).await
+    }
+}

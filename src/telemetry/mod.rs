@@ -1,0 +1,245 @@
+//! `DeviceTelemetryToTwinFunc`: what devices measure becomes properties of their twins.
+//!
+//! Decode, plan, apply: [`decode`] reads an event, [`plan`] decides what the messages for one twin change in it, and
+//! [`apply`] writes that. Here the twins are looked up, and what fails for now is tried again.
+
+mod apply;
+mod body;
+mod conversion;
+mod decode;
+mod nearest;
+mod plan;
+mod unknown;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use jiff::Timestamp;
+
+use self::apply::{Left, Writer, Written};
+use self::plan::Message;
+use self::unknown::UnknownMembers;
+use crate::binding::{Directory, Found, Known};
+use crate::dead_letter::{Code, Reason};
+use crate::device::DeviceId;
+use crate::digital_twins::{Client, TwinId};
+use crate::host::{Answer, EventBatch, EventFunction, InvocationId};
+use crate::outcome::{Attempt, Failure, Kind, LeftOut, Once, Outages, Outcome, Outcomes, Report, Unanswered};
+use crate::settings::{Telemetry, WithoutTwin};
+
+/// The function's name, and its route.
+pub const NAME: &str = "DeviceTelemetryToTwinFunc";
+
+/// Twins, and look-ups, that one batch works on at once.
+const CONCURRENT: usize = 32;
+
+/// How often a twin that is not as remembered is looked up again without a pause.
+const QUICK_LOOKS: u32 = 3;
+
+/// Devices without twins that were warned about within the hour.
+const MAX_WARNED: u64 = 10_000;
+
+/// The function.
+#[derive(Debug)]
+pub struct DeviceTelemetryToTwin {
+    client: Client,
+    directory: Directory,
+    settings: Telemetry,
+    max_attempts: NonZeroU32,
+    unknown: UnknownMembers,
+    without_twin: Once<DeviceId>,
+    outages: Outages,
+}
+
+impl DeviceTelemetryToTwin {
+    /// The function, writing through `client` to twins that `directory` finds. After `max_attempts` at a batch, what
+    /// alone still fails becomes dead letters.
+    #[must_use]
+    pub fn new(client: Client, directory: Directory, settings: Telemetry, max_attempts: NonZeroU32) -> Self {
+        Self {
+            client,
+            directory,
+            settings,
+            max_attempts,
+            unknown: UnknownMembers::new(),
+            without_twin: Once::every(Duration::from_secs(3600), MAX_WARNED),
+            outages: Outages::new(),
+        }
+    }
+
+    async fn attempt(&self, batch: &EventBatch, attempt: Attempt) -> Answer {
+        let mut outcomes = Outcomes::of(batch.events.len());
+        let mut pending = Vec::new();
+        for (index, event) in batch.events.iter().enumerate() {
+            match decode::decode(index, event) {
+                Ok(message) => pending.push(message),
+                Err(outcome) => outcomes.settle(index, outcome),
+            }
+        }
+        let writer = Writer {
+            client: &self.client,
+            attempt: &attempt,
+            source_times: self.directory.source_times(),
+            unknown: &self.unknown,
+            patches: AtomicUsize::new(0),
+        };
+        let mut twins = Twins::default();
+        let mut tries = 0;
+        while !pending.is_empty() {
+            let round = self.round(&writer, pending, &mut twins, &mut outcomes).await;
+            pending = round.pending;
+            let is_quick = !round.has_failed && tries < QUICK_LOOKS;
+            if pending.is_empty() || !(is_quick || attempt.pause(tries).await) {
+                break;
+            }
+            tries += 1;
+        }
+        let changes = writer.patches.load(Ordering::Relaxed);
+        let report = Report { function: NAME, batch, attempt: &attempt, twins: twins.seen.len(), changes };
+        report.conclude(outcomes, &self.client, &self.outages).await
+    }
+
+    /// One try at what is pending: twins looked up, messages written. What failed, or has to be looked up again, is
+    /// left pending.
+    async fn round(
+        &self,
+        writer: &Writer<'_>,
+        pending: Vec<Message>,
+        twins: &mut Twins,
+        outcomes: &mut Outcomes,
+    ) -> Round {
+        let now = Timestamp::now();
+        let mut round = Round::default();
+        let mut by_twin: BTreeMap<TwinId, (Arc<Known>, Vec<Message>)> = BTreeMap::new();
+        for (found, messages) in self.look_up(writer.attempt, pending).await {
+            match found {
+                Ok(Ok(known)) => {
+                    let entry = by_twin.entry(known.id().clone());
+                    entry.or_insert_with(|| (known, Vec::new())).1.extend(messages);
+                }
+                Ok(Err(outcome)) => settle(&messages, &outcome, outcomes),
+                Err(Unanswered::Refused(error)) => {
+                    let outcome = Outcome::DeadLetter(Reason::new(Code::Refused, error.to_string()));
+                    settle(&messages, &outcome, outcomes);
+                }
+                Err(Unanswered::Failed(failure)) => round.postpone(messages, &failure, outcomes),
+            }
+        }
+        let mut work = Vec::new();
+        for (id, (known, messages)) in by_twin {
+            let is_fresh = twins.renewed.contains(&id);
+            twins.seen.insert(id);
+            work.push(async move {
+                let written = writer.write(&known, is_fresh, messages, now).await;
+                (known, written)
+            });
+        }
+        let mut work = futures::stream::iter(work).buffer_unordered(CONCURRENT);
+        while let Some((known, Written { settled, left })) = work.next().await {
+            settled.into_iter().for_each(|(event, outcome)| outcomes.settle(event, outcome));
+            let Some(Left { messages, failure, is_stale }) = left else { continue };
+            if is_stale {
+                self.directory.forget(known.id());
+                messages.iter().for_each(|message| self.directory.forget_device(&message.device));
+                twins.renewed.insert(known.id().clone());
+            }
+            round.has_failed |= !is_stale;
+            round.keep(messages, &failure, outcomes);
+        }
+        round
+    }
+
+    /// Looks up whose twin the messages are for, once for each sender and claim.
+    async fn look_up(&self, attempt: &Attempt, pending: Vec<Message>) -> Vec<(LookUp, Vec<Message>)> {
+        let mut groups: HashMap<(DeviceId, Option<TwinId>), Vec<Message>> = HashMap::new();
+        for message in pending {
+            groups.entry((message.device.clone(), message.claim.clone())).or_default().push(message);
+        }
+        let look_ups = groups.into_iter().map(|((device, claim), messages)| async move {
+            let found = attempt.call(Kind::Read, self.directory.find(&device, claim.as_ref())).await;
+            (found.map(|found| self.judge(&device, claim.as_ref(), found)), messages)
+        });
+        let look_ups: Vec<_> = look_ups.collect();
+        futures::stream::iter(look_ups).buffer_unordered(CONCURRENT).collect().await
+    }
+
+    /// The twin to write to, or what becomes of the sender's messages without one.
+    fn judge(&self, device: &DeviceId, claim: Option<&TwinId>, found: Found) -> Result<Arc<Known>, Outcome> {
+        let dead_letter = |code, detail| Err(Outcome::DeadLetter(Reason::new(code, detail)));
+        match (found, claim) {
+            (Found::Bound(known), _) => Ok(known),
+            (Found::Unbound(known), _) if self.settings.trust_dtid => Ok(known),
+            (Found::Unbound(known), _) => dead_letter(
+                Code::TwinOfOther,
+                format!(
+                    "dtId names twin {}, which is bound to no device (TELEMETRY_TRUST_DTID=on follows it)",
+                    known.id()
+                ),
+            ),
+            (Found::Foreign(known), _) => dead_letter(
+                Code::TwinOfOther,
+                format!("dtId names twin {}, which is bound to another device than the sender {device}", known.id()),
+            ),
+            (Found::Missing, Some(claim)) => {
+                dead_letter(Code::TwinMissing, format!("dtId names twin {claim}, which does not exist"))
+            }
+            (Found::Missing, None) => match self.settings.without_twin {
+                WithoutTwin::DeadLetter => dead_letter(Code::NoTwin, format!("device {device} has no twin")),
+                WithoutTwin::LeaveOut => {
+                    if self.without_twin.is_first(device.clone()) {
+                        tracing::warn!(%device, "a device that has no twin sends telemetry: it is left out");
+                    }
+                    Err(Outcome::LeftOut(LeftOut::NoTwin))
+                }
+            },
+        }
+    }
+}
+
+/// A twin, the outcome where there is none for the sender, or why neither is known.
+type LookUp = Result<Result<Arc<Known>, Outcome>, Unanswered>;
+
+/// The twins that messages of a batch are for.
+#[derive(Debug, Default)]
+struct Twins {
+    seen: HashSet<TwinId>,
+    /// Those that were read anew for this attempt, because they were not as remembered.
+    renewed: HashSet<TwinId>,
+}
+
+/// What one try left to do.
+#[derive(Debug, Default)]
+struct Round {
+    pending: Vec<Message>,
+    /// Something failed that may pass: a pause may help.
+    has_failed: bool,
+}
+
+impl Round {
+    fn postpone(&mut self, messages: Vec<Message>, failure: &Failure, outcomes: &mut Outcomes) {
+        self.has_failed = true;
+        self.keep(messages, failure, outcomes);
+    }
+
+    fn keep(&mut self, messages: Vec<Message>, failure: &Failure, outcomes: &mut Outcomes) {
+        messages.iter().for_each(|message| outcomes.fail(message.event, failure.clone()));
+        self.pending.extend(messages);
+    }
+}
+
+fn settle(messages: &[Message], outcome: &Outcome, outcomes: &mut Outcomes) {
+    messages.iter().for_each(|message| outcomes.settle(message.event, outcome.clone()));
+}
+
+#[async_trait]
+impl EventFunction for DeviceTelemetryToTwin {
+    async fn run(&self, batch: EventBatch, _invocation: &InvocationId) -> Answer {
+        let retries = batch.retry.map_or(0, |retry| retry.retry_count);
+        self.attempt(&batch, Attempt::begin(retries, self.max_attempts.get())).await
+    }
+}
