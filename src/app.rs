@@ -3,14 +3,18 @@
 use std::io::Write;
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::binding::Directory;
 use crate::digital_twins::{Client, ConnectError};
+use crate::lifecycle::{self, DeleteDeviceInTwin};
 use crate::logging;
 use crate::server::{self, Functions};
 use crate::settings::{Problem, Problems, Settings};
+use crate::telemetry::{self, DeviceTelemetryToTwin};
 
 /// Why the app does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -51,9 +55,14 @@ impl ServeError {
     }
 }
 
-/// The functions of the app.
-fn functions(_settings: &Settings, _twins: &Client) -> Functions {
-    Functions::new()
+/// The functions of the app. They share what is remembered of twins.
+fn functions(settings: &Settings, twins: &Client) -> Functions {
+    let capacity = u64::try_from(settings.twin_cache_size.get()).unwrap_or(u64::MAX);
+    let directory = Directory::new(twins.clone(), capacity);
+    let attempts = settings.event_max_attempts;
+    let telemetry = DeviceTelemetryToTwin::new(twins.clone(), directory.clone(), settings.telemetry.clone(), attempts);
+    let lifecycle = DeleteDeviceInTwin::new(twins.clone(), directory, settings.lifecycle.clone(), attempts);
+    Functions::new().event(telemetry::NAME, Arc::new(telemetry)).event(lifecycle::NAME, Arc::new(lifecycle))
 }
 
 /// Serves the app on `listener` until `shutdown`.
