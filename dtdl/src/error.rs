@@ -238,14 +238,6 @@ pub enum Fault {
         /// There are.
         got: usize,
     },
-    /// Fewer elements than needed.
-    #[error("{language} needs at least one of {what}")]
-    Empty {
-        /// What is counted.
-        what: &'static str,
-        /// The language of the document.
-        language: Language,
-    },
     /// Two elements of one set have the same name.
     #[error("the name {0:?} is used twice")]
     DuplicateName(String),
@@ -310,6 +302,9 @@ pub enum Fault {
     /// An annotation of a content that is not there.
     #[error("there is no property or telemetry {0:?} to annotate")]
     AnnotatesNothing(String),
+    /// An override of a unit that the content does not have.
+    #[error("{0:?} has no unit to override")]
+    OverridesNothing(String),
     /// Models that others need are not there.
     #[error("{}", Unresolved(missing))]
     Unresolved {

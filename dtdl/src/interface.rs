@@ -20,13 +20,24 @@ pub struct Interface {
     pub(crate) language: Language,
     pub(crate) extends: Vec<ModelId>,
     pub(crate) contents: Contents,
-    /// Each annotated name, and the content that annotates it.
-    pub(crate) annotations: Vec<(String, String)>,
+    /// What its contents say of their siblings.
+    pub(crate) annotations: Vec<Annotation>,
     /// Elements in the document, the interface itself included.
     pub(crate) elements: usize,
     pub(crate) display_name: BTreeMap<String, String>,
     pub(crate) description: BTreeMap<String, String>,
     pub(crate) document: Arc<Value>,
+}
+
+/// A content that says something of a sibling (extensions "annotation" and "overriding" of DTDL v3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Annotation {
+    /// The name of the content that says it.
+    pub(crate) by: String,
+    /// The name of the sibling.
+    pub(crate) of: String,
+    /// Whether it overrides the sibling's unit.
+    pub(crate) overrides_unit: bool,
 }
 
 impl Interface {
@@ -81,6 +92,24 @@ impl Interface {
     /// none.
     pub fn description(&self) -> &BTreeMap<String, String> {
         &self.description
+    }
+
+    /// Where in the document a content of its own is.
+    pub(crate) fn pointer_to_content(&self, name: &str) -> String {
+        let index = self.document.get("contents").and_then(Value::as_array).and_then(|contents| {
+            contents.iter().position(|content| content.get("name").is_some_and(|other| other == name))
+        });
+        index.map_or_else(|| "/contents".to_owned(), |index| format!("/contents/{index}"))
+    }
+
+    /// Where in the document it says that it extends another.
+    pub(crate) fn pointer_to_parent(&self, parent: &ModelId) -> String {
+        let index = self
+            .document
+            .get("extends")
+            .and_then(Value::as_array)
+            .and_then(|parents| parents.iter().position(|other| other == parent.as_str()));
+        index.map_or_else(|| "/extends".to_owned(), |index| format!("/extends/{index}"))
     }
 
     /// The document it was read from.

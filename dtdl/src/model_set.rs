@@ -25,13 +25,13 @@ struct Index {
     extended_by: BTreeMap<ModelId, BTreeSet<ModelId>>,
     /// Who extends a model directly or has it as a component.
     referenced_by: BTreeMap<ModelId, BTreeSet<ModelId>>,
-    /// Contents of all models, inherited ones counted again for each heir.
-    contents: usize,
+    /// What all models have and inherit: contents and ancestors, counted again for each heir.
+    size: usize,
 }
 
-/// The most contents that the models of a set have together, inherited ones counted for each heir: a bound on what
+/// The most contents and ancestors that the models of a set have together, counted again for each heir: a bound on what
 /// inheritance can multiply. 10,000 models, as many as an instance of the service holds, can have 100 each.
-const MAX_CONTENTS: usize = 1_000_000;
+const MAX_SIZE: usize = 1_000_000;
 
 impl ModelSet {
     /// This set and more models. The order does not matter: they may refer to one another.
@@ -57,13 +57,12 @@ impl ModelSet {
             for needed in resolved.interface.references() {
                 index.referenced_by.entry(needed.clone()).or_default().insert(id.clone());
             }
-            index.contents += resolved.contents.len();
-            if index.contents <= MAX_CONTENTS {
+            index.size += resolved.size();
+            if index.size <= MAX_SIZE {
                 return Ok(());
             }
-            let fault =
-                Fault::TooMany { what: "contents in all models together", limit: MAX_CONTENTS, got: index.contents };
-            Err(Error::new(String::new(), fault).in_model(id.as_str()))
+            let what = "contents and extended interfaces in all models together";
+            Err(in_model(id, Fault::TooMany { what, limit: MAX_SIZE, got: index.size }))
         })?;
         Ok(ModelSet { index: Arc::new(index) })
     }
@@ -73,16 +72,15 @@ impl ModelSet {
     /// # Errors
     /// [`Fault::NoModel`]; [`Fault::InUse`] where others extend it or have it as a component.
     pub fn without(&self, model: &ModelId) -> Result<ModelSet, Error> {
-        let fail = |fault| Err(Error::new(String::new(), fault).in_model(model.as_str()));
         let Some(resolved) = self.index.models.get(model) else {
-            return fail(Fault::NoModel(model.clone()));
+            return Err(in_model(model, Fault::NoModel(model.clone())));
         };
         if let Some(by) = self.index.referenced_by.get(model) {
-            return fail(Fault::InUse { by: by.clone() });
+            return Err(in_model(model, Fault::InUse { by: by.clone() }));
         }
         let mut index = Index::clone(&self.index);
         index.models.remove(model);
-        index.contents -= resolved.contents.len();
+        index.size -= resolved.size();
         for parent in &resolved.interface.extends {
             forget(&mut index.extended_by, parent, model);
         }
@@ -167,6 +165,10 @@ impl ModelSet {
         }
         reached
     }
+}
+
+fn in_model(model: &ModelId, fault: Fault) -> Error {
+    Error::new(String::new(), fault).in_model(model.as_str())
 }
 
 fn forget(index: &mut BTreeMap<ModelId, BTreeSet<ModelId>>, needed: &ModelId, by: &ModelId) {

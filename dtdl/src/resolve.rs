@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::contents::{Content, Contents};
-use crate::context::{Language, MAX_ANCESTORS, MAX_EXTENDS_DEPTH};
+use crate::context::{MAX_ANCESTORS, MAX_EXTENDS_DEPTH};
 use crate::error::{Error, Fault};
-use crate::interface::Interface;
+use crate::interface::{Annotation, Interface};
 use crate::model_id::ModelId;
 
 /// An interface with all that it inherits.
@@ -21,6 +21,13 @@ pub(crate) struct Resolved {
     origins: Arc<BTreeMap<String, ModelId>>,
     /// Levels of inheritance above it.
     depth: usize,
+}
+
+impl Resolved {
+    /// How much it holds that grows with inheritance.
+    pub(crate) fn size(&self) -> usize {
+        1 + self.contents.len() + self.ancestors.len()
+    }
 }
 
 type Models = BTreeMap<ModelId, Arc<Resolved>>;
@@ -44,27 +51,24 @@ pub(crate) fn resolve(
     })
 }
 
-fn at(pointer: &str, fault: Fault) -> Error {
-    Error::new(pointer.to_owned(), fault)
-}
-
 fn check_references(added: &BTreeMap<ModelId, Interface>, models: &Models) -> Result<(), Error> {
+    let is_missing = |id: &ModelId| !added.contains_key(id) && !models.contains_key(id);
     let mut missing: BTreeMap<&ModelId, usize> = BTreeMap::new();
-    for needed in added.values().flat_map(Interface::references) {
-        if !added.contains_key(needed) && !models.contains_key(needed) {
-            *missing.entry(needed).or_default() += 1;
-        }
+    for needed in added.values().flat_map(Interface::references).filter(|id| is_missing(id)) {
+        *missing.entry(needed).or_default() += 1;
     }
-    if missing.is_empty() {
+    let Some(referrer) = added.values().find(|interface| interface.references().any(is_missing)) else {
         return Ok(());
-    }
-    let referrer = added.values().find(|interface| interface.references().any(|needed| missing.contains_key(needed)));
-    let missing = missing.into_iter().map(|(id, places)| (id.clone(), places)).collect();
-    let error = at("", Fault::Unresolved { missing });
-    Err(match referrer {
-        Some(interface) => error.in_model(interface.id.as_str()),
-        None => error,
-    })
+    };
+    let fault = Fault::Unresolved { missing: missing.into_iter().map(|(id, places)| (id.clone(), places)).collect() };
+    let error = match referrer.extends.iter().find(|parent| is_missing(parent)) {
+        Some(parent) => Error::new(referrer.pointer_to_parent(parent), fault),
+        None => match referrer.contents.components.iter().find(|(_, id)| is_missing(id)) {
+            Some((name, _)) => in_content(referrer, name, fault),
+            None => at("", fault),
+        },
+    };
+    Err(error.in_model(referrer.id.as_str()))
 }
 
 /// The interfaces in an order in which each comes after those it extends.
@@ -115,7 +119,10 @@ fn resolve_one(interface: Interface, models: &Models) -> Result<Resolved, Error>
     let mut ancestors = BTreeSet::new();
     let mut depth = 0;
     for parent in &parents {
-        check_language(language, &parent.interface, "/extends")?;
+        if parent.interface.language > language {
+            let id = &parent.interface.id;
+            return Err(Error::new(interface.pointer_to_parent(id), Fault::NewerLanguage(id.clone())));
+        }
         ancestors.insert(parent.interface.id.clone());
         ancestors.extend(parent.ancestors.iter().cloned());
         depth = depth.max(parent.depth + 1);
@@ -135,13 +142,6 @@ fn resolve_one(interface: Interface, models: &Models) -> Result<Resolved, Error>
     }
     check_annotations(&interface, &contents)?;
     Ok(Resolved { interface, ancestors, contents, origins, depth })
-}
-
-fn check_language(language: Language, other: &Interface, pointer: &str) -> Result<(), Error> {
-    if other.language > language {
-        return Err(at(pointer, Fault::NewerLanguage(other.id.clone())));
-    }
-    Ok(())
 }
 
 /// Counts the elements of the whole hierarchy, each interface once.
@@ -167,7 +167,10 @@ fn inherit(interface: &Interface, parents: &[&Arc<Resolved>]) -> Result<Inherita
     for parent in parents {
         for (name, origin) in &*parent.origins {
             match origins.insert(name.clone(), origin.clone()) {
-                Some(other) if other != *origin => return Err(inherited_twice("/extends", name, &other)),
+                Some(other) if other != *origin => {
+                    let fault = Fault::InheritedName { name: name.clone(), inherited_from: other };
+                    return Err(Error::new(interface.pointer_to_parent(&parent.interface.id), fault));
+                }
                 _ => {}
             }
         }
@@ -175,23 +178,23 @@ fn inherit(interface: &Interface, parents: &[&Arc<Resolved>]) -> Result<Inherita
     }
     for name in interface.contents.names() {
         if let Some(other) = origins.insert(name.to_owned(), interface.id.clone()) {
-            return Err(inherited_twice("/contents", name, &other).in_content(name));
+            let fault = Fault::InheritedName { name: name.to_owned(), inherited_from: other };
+            return Err(in_content(interface, name, fault));
         }
     }
     contents.extend(&interface.contents);
     Ok((Arc::new(contents), Arc::new(origins)))
 }
 
-fn inherited_twice(pointer: &str, name: &str, inherited_from: &ModelId) -> Error {
-    at(pointer, Fault::InheritedName { name: name.to_owned(), inherited_from: inherited_from.clone() })
-}
-
 fn check_annotations(interface: &Interface, contents: &Contents) -> Result<(), Error> {
-    for (annotated, by) in &interface.annotations {
-        let sibling =
-            annotated != by && matches!(contents.get(annotated), Some(Content::Property(_) | Content::Telemetry(_)));
-        if !sibling {
-            return Err(at("/contents", Fault::AnnotatesNothing(annotated.clone())).in_content(by));
+    for Annotation { by, of, overrides_unit } in &interface.annotations {
+        let quantity = match contents.get(of) {
+            Some(Content::Property(property)) if of != by => property.quantity,
+            Some(Content::Telemetry(telemetry)) if of != by => telemetry.quantity,
+            _ => return Err(in_content(interface, by, Fault::AnnotatesNothing(of.clone()))),
+        };
+        if *overrides_unit && quantity.is_none() {
+            return Err(in_content(interface, by, Fault::OverridesNothing(of.clone())));
         }
     }
     Ok(())
@@ -199,15 +202,25 @@ fn check_annotations(interface: &Interface, contents: &Contents) -> Result<(), E
 
 /// The rules for the interfaces of components. A component cannot contain components, so there are no cycles.
 fn check_components(resolved: &Resolved, models: &Models) -> Result<(), Error> {
-    for (name, id) in &resolved.interface.contents.components {
+    let interface = &resolved.interface;
+    for (name, id) in &interface.contents.components {
         let Some(component) = models.get(id) else {
             continue;
         };
-        check_language(resolved.interface.language, &component.interface, "/contents")
-            .map_err(|error| error.in_content(name))?;
+        if component.interface.language > interface.language {
+            return Err(in_content(interface, name, Fault::NewerLanguage(id.clone())));
+        }
         if !component.contents.components.is_empty() {
-            return Err(at("/contents", Fault::NestedComponent(id.clone())).in_content(name));
+            return Err(in_content(interface, name, Fault::NestedComponent(id.clone())));
         }
     }
     Ok(())
+}
+
+fn at(pointer: &str, fault: Fault) -> Error {
+    Error::new(pointer.to_owned(), fault)
+}
+
+fn in_content(interface: &Interface, name: &str, fault: Fault) -> Error {
+    Error::new(interface.pointer_to_content(name), fault).in_content(name)
 }

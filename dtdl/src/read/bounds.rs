@@ -21,24 +21,28 @@ pub(crate) fn check(document: &Value) -> Result<(), Error> {
         if depth > MAX_DEPTH {
             return Err(Place::ROOT.error(Fault::TooDeep { limit: MAX_DEPTH }));
         }
-        // Of the compact text, never more than it really is: escapes are left out.
-        bytes += match value {
-            Value::Null | Value::Bool(true) => 4,
-            Value::Bool(false) => 5,
-            Value::Number(_) => 1,
-            Value::String(text) => text.len() + 2,
-            Value::Array(elements) => {
-                open.extend(elements.iter().map(|element| (element, depth + 1)));
-                elements.len() + 1
-            }
-            Value::Object(members) => {
-                open.extend(members.values().map(|member| (member, depth + 1)));
-                members.keys().map(|name| name.len() + 4).sum::<usize>() + 1
-            }
-        };
+        bytes += least_text(value);
         if bytes > MAX_TEXT {
             return Err(Place::ROOT.error(Fault::TooLarge { limit: MAX_TEXT }));
         }
+        match value {
+            Value::Array(elements) => open.extend(elements.iter().map(|element| (element, depth + 1))),
+            Value::Object(members) => open.extend(members.values().map(|member| (member, depth + 1))),
+            _ => {}
+        }
     }
     Ok(())
+}
+
+/// The bytes that a value takes in compact text, its elements and members apart; rather too few than too many, as
+/// escapes and the digits of a number are left out.
+fn least_text(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(true) => 4,
+        Value::Bool(false) => 5,
+        Value::Number(_) => 1,
+        Value::String(text) => text.len() + 2,
+        Value::Array(elements) => elements.len() + 1,
+        Value::Object(members) => members.keys().map(|name| name.len() + 4).sum::<usize>() + 1,
+    }
 }

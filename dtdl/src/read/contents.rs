@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::element::{Element, Member, Set, read_id};
-use super::schema::{self, part_of, read_with_quantity};
+use super::schema::{part_of, read_with_quantity};
 use super::{Document, Site, literal};
 use crate::class::{CONTENTS, Class};
 use crate::contents::{Command, Contents, Payload, Property, Relationship, Telemetry};
 use crate::context::Language;
-use crate::error::{Error, Fault};
+use crate::error::{Error, Fault, excerpt};
+use crate::interface::Annotation;
 use crate::model_id::ModelId;
 use crate::place::{Place, kind_of};
 
@@ -18,8 +19,7 @@ use crate::place::{Place, kind_of};
 #[derive(Default)]
 pub(super) struct ContentsReading {
     pub(super) contents: Contents,
-    /// Each annotated name, and the content that annotates it.
-    pub(super) annotations: Vec<(String, String)>,
+    pub(super) annotations: Vec<Annotation>,
 }
 
 /// Reads `contents`.
@@ -57,9 +57,7 @@ fn read_content<'v>(
     if contents.get(name).is_some() {
         return Err(element.place.error(Fault::DuplicateName(name.to_owned())));
     }
-    if let Some(annotated) = element.annotated()? {
-        reading.annotations.push((annotated.to_owned(), name.to_owned()));
-    }
+    reading.annotations.extend(element.annotation(name)?);
     let name = name.to_owned();
     match element.class {
         Class::Property => _ = contents.properties.insert(name, read_property(&element, document)?),
@@ -161,23 +159,28 @@ fn read_command<'v>(command: &Element<'v, '_>, document: &mut Document<'v>) -> R
         Language::V2 => (Class::CommandPayload, Class::CommandPayload),
         Language::V3 => (Class::CommandRequest, Class::CommandResponse),
     };
-    if let Some(Member { key, value }) = command.member("commandType") {
-        let known = |term: &str| matches!(term, "synchronous" | "asynchronous");
-        let place = command.place.member(key);
-        let text = literal::text(value, &place)?;
-        let term = text
-            .strip_prefix("dtmi:dtdl:instance:CommandType:")
-            .and_then(|rest| rest.split_once(';'))
-            .map_or(text, |(term, _)| term);
-        if !known(term) {
-            let got = crate::error::excerpt(text).into_owned();
-            return Err(place.error(Fault::WrongValue { wanted: "synchronous or asynchronous", got }));
-        }
-    }
+    check_command_type(command)?;
     Ok(Command {
         request: read_payload(command, "request", request, document)?,
         response: read_payload(command, "response", response, document)?,
     })
+}
+
+/// Checks `commandType`, which says nothing any more.
+fn check_command_type(command: &Element<'_, '_>) -> Result<(), Error> {
+    let Some(Member { key, value }) = command.member("commandType") else {
+        return Ok(());
+    };
+    let place = command.place.member(key);
+    let text = literal::text(value, &place)?;
+    let term = text
+        .strip_prefix("dtmi:dtdl:instance:CommandType:")
+        .and_then(|rest| rest.split_once(';'))
+        .map_or(text, |(term, _)| term);
+    if matches!(term, "synchronous" | "asynchronous") {
+        return Ok(());
+    }
+    Err(place.error(Fault::WrongValue { wanted: "synchronous or asynchronous", got: excerpt(text).into_owned() }))
 }
 
 fn read_payload<'v>(
@@ -191,7 +194,7 @@ fn read_payload<'v>(
     }
     part_of(command, name, class, document, |payload, document| {
         let name = payload.name()?.to_owned();
-        Ok(Some(Payload { name, schema: schema::read_with_quantity(payload, 0, document)?.0.schema }))
+        Ok(Some(Payload { name, schema: read_with_quantity(payload, 0, document)?.0.schema }))
     })
 }
 

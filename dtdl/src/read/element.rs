@@ -9,9 +9,11 @@ use super::{Document, Site};
 use crate::class::{Class, TermKind, plain_term};
 use crate::context::{Context, Language, MAX_DESCRIPTION};
 use crate::error::{Error, Fault, excerpt};
+use crate::interface::Annotation;
 use crate::model_id::ModelId;
 use crate::place::{Place, kind_of};
 use crate::quantity::SemanticType;
+use crate::schema::Schema;
 
 /// An element whose class, identifier, display texts and set of members have been checked.
 pub(super) struct Element<'v, 'p> {
@@ -99,12 +101,12 @@ impl<'v, 'p> Element<'v, 'p> {
         read_id(text, self.language(), &place).map(Some)
     }
 
-    /// The member of that name, or of the identifier that stands for the name; `null` counts as absent.
+    /// The member of that name, or of the identifier that stands for the name; an empty array counts as absent.
     pub(super) fn member(&self, name: &str) -> Option<Member<'v>> {
         self.members
             .iter()
             .find(|(key, _)| plain_term(key, TermKind::Member, self.language()) == name)
-            .filter(|(_, value)| !value.is_null())
+            .filter(|(_, value)| value.as_array().is_none_or(|elements| !elements.is_empty()))
             .map(|(key, value)| Member { key, value })
     }
 
@@ -138,13 +140,24 @@ impl<'v, 'p> Element<'v, 'p> {
         }
     }
 
-    /// The name of the content that this annotates, if it annotates any.
-    pub(super) fn annotated(&self) -> Result<Option<&'v str>, Error> {
+    /// What this content, of that name, says of a sibling, if it says anything.
+    pub(super) fn annotation(&self, name: &str) -> Result<Option<Annotation>, Error> {
         if !self.types.annotation {
             return Ok(None);
         }
         let Member { key, value } = self.required("annotates")?;
-        literal::text(value, &self.place.member(key)).map(Some)
+        let of = literal::text(value, &self.place.member(key))?.to_owned();
+        if self.types.overriding {
+            let Member { key, value } = self.required("overrides")?;
+            let place = self.place.member(key);
+            let overridden = literal::text(value, &place)?;
+            // The one member that a known extension adds and that can be overridden.
+            if overridden != "unit" {
+                let got = excerpt(overridden).into_owned();
+                return Err(place.error(Fault::WrongValue { wanted: "unit", got }));
+            }
+        }
+        Ok(Some(Annotation { by: name.to_owned(), of, overrides_unit: self.types.overriding }))
     }
 
     /// A boolean member.
@@ -156,37 +169,39 @@ impl<'v, 'p> Element<'v, 'p> {
     }
 
     fn check_members(&self) -> Result<(), Error> {
-        let mut seen = Vec::with_capacity(self.members.len());
+        let mut seen = Vec::with_capacity(12);
         for key in self.members.keys() {
-            let place = self.place.member(key);
             let name = plain_term(key, TermKind::Member, self.language());
-            if seen.contains(&name) {
-                return Err(place.error(Fault::MemberTwice(name.to_owned())));
-            }
-            if !self.knows(key, name) {
-                let got = excerpt(key).into_owned();
-                return Err(place.error(Fault::UnknownMember { class: self.class.name(), got }));
-            }
-            // Undefined members can be many, and need no comparing: a JSON object has each name once.
-            if self.class.has_member(name) {
+            if self.defines(name) {
+                if seen.contains(&name) {
+                    return Err(self.place.member(key).error(Fault::MemberTwice(name.to_owned())));
+                }
                 seen.push(name);
+            } else if !self.tolerates(key) {
+                let got = excerpt(key).into_owned();
+                return Err(self.place.member(key).error(Fault::UnknownMember { class: self.class.name(), got }));
             }
         }
         Ok(())
     }
 
-    fn knows(&self, key: &str, name: &str) -> bool {
+    /// Whether the class, or a co-type, defines a member of that name.
+    fn defines(&self, name: &str) -> bool {
+        match name {
+            "unit" => self.semantic_type.is_some(),
+            "annotates" => self.types.annotation,
+            "overrides" => self.types.overriding,
+            _ => self.class.has_member(name),
+        }
+    }
+
+    /// Whether a member that nothing defines may be there: v2 has unknown keywords, and what unknown types bring.
+    fn tolerates(&self, key: &str) -> bool {
         match key {
-            "@id" | "@type" => true,
-            "@context" => true,
-            _ if key.starts_with('@') => self.language() == Language::V2 && key != "@graph",
-            _ => {
-                self.class.has_member(name)
-                    || (name == "unit" && self.semantic_type.is_some())
-                    || (name == "annotates" && self.types.annotation)
-                    || (name == "overrides" && self.types.overriding)
-                    || self.types.undefined
-            }
+            "@id" | "@type" | "@context" => true,
+            "@graph" => false,
+            _ if key.starts_with('@') => self.language() == Language::V2,
+            _ => self.types.undefined,
         }
     }
 
@@ -274,8 +289,12 @@ fn read_cotypes(cotypes: &[&str], class: Class, context: Context, place: &Place<
             ("Historized", _) if context.historization && on_value => {}
             ("ValueAnnotation", _) if context.annotation && on_value => types.annotation = true,
             ("Override", _) if context.overriding && class == Class::Property => types.overriding = true,
-            // Undefined types are free in v2, unless they look like identifiers and are none.
-            (_, None) if context.language == Language::V2 && !is_malformed_id(name) => types.undefined = true,
+            // Undefined types are free in v2, unless they are identifiers, or terms that mean something else.
+            (_, None)
+                if context.language == Language::V2 && !name.starts_with("dtmi:") && Schema::named(name).is_none() =>
+            {
+                types.undefined = true;
+            }
             _ => return Err(unknown()),
         }
     }
@@ -286,10 +305,6 @@ fn read_cotypes(cotypes: &[&str], class: Class, context: Context, place: &Place<
         }));
     }
     Ok(types)
-}
-
-fn is_malformed_id(name: &str) -> bool {
-    name.starts_with("dtmi:") && ModelId::parse(name).is_err()
 }
 
 /// Reads an identifier that a document gives to one of its elements, or refers to.

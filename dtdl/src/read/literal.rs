@@ -93,7 +93,7 @@ pub(super) fn integer(value: &Value, place: &Place<'_>) -> Result<i32, Error> {
 pub(super) fn localized(value: &Value, limit: usize, place: &Place<'_>) -> Result<BTreeMap<String, String>, Error> {
     let mut texts = BTreeMap::new();
     match value {
-        Value::Object(members) if !members.contains_key("@value") => {
+        Value::Object(members) => {
             for (language, value) in members {
                 let place = place.member(language);
                 let Some(content) = value.as_str() else {
@@ -109,17 +109,19 @@ pub(super) fn localized(value: &Value, limit: usize, place: &Place<'_>) -> Resul
                 put(&mut texts, language, content, limit, &place)?;
             }
         }
-        _ => {
-            let (language, content) = with_language(value, place)?;
-            put(&mut texts, language, content, limit, place)?;
+        Value::String(content) => put(&mut texts, ENGLISH, content, limit, place)?,
+        other => {
+            return Err(place.error(Fault::WrongType { wanted: "a string or a map of languages", got: kind_of(other) }));
         }
     }
     Ok(texts)
 }
 
+/// The language of a text that names none.
+const ENGLISH: &str = "en";
+
 /// A string, or `{"@value": "...", "@language": "..."}`.
 fn with_language<'v>(value: &'v Value, place: &Place<'_>) -> Result<(&'v str, &'v str), Error> {
-    const ENGLISH: &str = "en";
     let wrong = || place.error(Fault::WrongType { wanted: "a string or a map of languages", got: kind_of(value) });
     match value {
         Value::String(content) => Ok((ENGLISH, content)),

@@ -273,9 +273,6 @@ fn each_of<'v>(
     if elements.len() > limit {
         return Err(place.error(Fault::TooMany { what: name, limit, got: elements.len() }));
     }
-    if elements.is_empty() && owner.language() == Language::V2 {
-        return Err(place.error(Fault::Empty { what: name, language: Language::V2 }));
-    }
     for (index, value) in elements {
         let at = index.map(|index| place.index(index));
         let site = owner.site(at.as_ref().unwrap_or(&place));
