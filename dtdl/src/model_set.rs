@@ -40,6 +40,10 @@ impl ModelSet {
     /// A model that is there already; a reference that does not resolve; a broken rule of inheritance or composition:
     /// cycles, depth, names used twice, a v2 model on a v3 one, components in components, counts.
     pub fn with(&self, interfaces: impl IntoIterator<Item = Interface>) -> Result<ModelSet, Error> {
+        self.with_at_most(MAX_SIZE, interfaces)
+    }
+
+    fn with_at_most(&self, limit: usize, interfaces: impl IntoIterator<Item = Interface>) -> Result<ModelSet, Error> {
         let mut added = BTreeMap::new();
         for interface in interfaces {
             if self.get(&interface.id).is_some() || added.contains_key(&interface.id) {
@@ -58,11 +62,11 @@ impl ModelSet {
                 index.referenced_by.entry(needed.clone()).or_default().insert(id.clone());
             }
             index.size += resolved.size();
-            if index.size <= MAX_SIZE {
+            if index.size <= limit {
                 return Ok(());
             }
             let what = "contents and extended interfaces in all models together";
-            Err(in_model(id, Fault::TooMany { what, limit: MAX_SIZE, got: index.size }))
+            Err(in_model(id, Fault::TooMany { what, limit, got: index.size }))
         })?;
         Ok(ModelSet { index: Arc::new(index) })
     }
@@ -177,5 +181,35 @@ fn forget(index: &mut BTreeMap<ModelId, BTreeSet<ModelId>>, needed: &ModelId, by
         if known.is_empty() {
             index.remove(needed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn interface(name: &str, extends: &[&str], properties: usize) -> Interface {
+        let contents: Vec<_> = (0..properties)
+            .map(|n| json!({ "@type": "Property", "name": format!("{name}{n}"), "schema": "string" }))
+            .collect();
+        Interface::parse(&json!({
+            "@context": "dtmi:dtdl:context;2", "@id": format!("dtmi:ex:{name};1"), "@type": "Interface",
+            "extends": extends, "contents": contents,
+        }))
+        .expect("an interface")
+    }
+
+    #[test]
+    fn what_inheritance_multiplies_is_bounded() {
+        let heir = |name| interface(name, &["dtmi:ex:base;1"], 1);
+        // The base counts itself and its properties, each heir also its ancestor and its own property.
+        let models =
+            ModelSet::default().with_at_most(11 + 13, [interface("base", &[], 10), heir("a")]).expect("models");
+        let error = models.with_at_most(11 + 13, [heir("b")]).expect_err("too many");
+        assert!(matches!(error.fault(), Fault::TooMany { limit: 24, got: 37, .. }), "{error}");
+        let freed = models.without(&ModelId::parse("dtmi:ex:a;1").expect("an id")).expect("free");
+        freed.with_at_most(11 + 13, [heir("b")]).expect("room again");
     }
 }

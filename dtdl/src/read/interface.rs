@@ -47,10 +47,6 @@ fn read(value: &Value) -> Result<Interface, Error> {
     let extends = read_extends(&element)?;
     schema::read_all(&element, &root, &mut document)?;
     let ContentsReading { contents, annotations } = contents::read(&element, &mut document)?;
-    if document.elements > context.language.max_elements() {
-        let (limit, got) = (context.language.max_elements(), document.elements);
-        return Err(root.error(Fault::TooMany { what: "elements", limit, got }));
-    }
     Ok(Interface {
         id,
         language: context.language,

@@ -145,7 +145,7 @@ fn check_geometry(geometry: Geometry, value: &Value, place: &Place<'_>) -> Resul
         return mismatch(&place.member("type"), format!("{:?}", geometry.type_name()), or_null(members, "type"));
     }
     if !members.get("coordinates").is_some_and(|coordinates| geometry.has_shape(coordinates)) {
-        let expected = format!("the coordinates of a {}", expected());
+        let expected = format!("the coordinates of {}", expected());
         return mismatch(&place.member("coordinates"), expected, or_null(members, "coordinates"));
     }
     Ok(())
