@@ -14,6 +14,8 @@ pub mod logging;
 pub mod outcome;
 #[cfg(test)]
 mod recorded;
+#[cfg(test)]
+mod scripted;
 pub mod server;
 pub mod settings;
 pub mod telemetry;

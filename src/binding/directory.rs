@@ -343,3 +343,6 @@ impl Directory {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests;

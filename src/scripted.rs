@@ -1,0 +1,304 @@
+//! An Azure Digital Twins instance in memory, for tests: it answers as the service does, keeps count
+//! of the calls, and can be told to answer otherwise.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
+use azure_core::http::headers::{Headers, IF_MATCH};
+use azure_core::http::{AsyncRawResponse, Body, HttpClient, Method, Request, StatusCode, Transport};
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+
+use crate::digital_twins::Client;
+
+/// What happens to a call instead of, or before, its usual answer.
+pub(crate) enum Step {
+    /// The service refuses with this status and code.
+    Refuse(u16, &'static str),
+    /// The service never answers.
+    Hang,
+    /// Somebody else is quicker.
+    First(Box<dyn FnOnce(&mut Twins) + Send>),
+    /// The call succeeds, but its answer is lost on the way.
+    LoseAnswer,
+}
+
+impl Step {
+    pub(crate) fn first(act: impl FnOnce(&mut Twins) + Send + 'static) -> Self {
+        Self::First(Box::new(act))
+    }
+}
+
+/// The twins of the instance.
+#[derive(Debug, Default)]
+pub(crate) struct Twins {
+    by_id: BTreeMap<String, Value>,
+    version: u64,
+}
+
+impl Twins {
+    /// Writes a twin: a new version, update times for its properties.
+    pub(crate) fn put(&mut self, id: &str, mut twin: Value) -> Value {
+        self.version += 1;
+        let members = twin.as_object_mut().unwrap();
+        members.insert("$dtId".to_owned(), id.into());
+        members.insert("$etag".to_owned(), format!("W/\"{}\"", self.version).into());
+        let names: Vec<String> = members.keys().filter(|name| !name.starts_with('$')).cloned().collect();
+        for name in names {
+            if members[&name].get("$metadata").is_none() {
+                members["$metadata"][&name]["lastUpdateTime"] = "2026-01-01T00:00:00.0000000Z".into();
+            }
+        }
+        self.by_id.insert(id.to_owned(), twin.clone());
+        twin
+    }
+
+    pub(crate) fn get(&self, id: &str) -> Option<&Value> {
+        self.by_id.get(id)
+    }
+
+    pub(crate) fn ids(&self) -> Vec<&str> {
+        self.by_id.keys().map(String::as_str).collect()
+    }
+
+    pub(crate) fn remove(&mut self, id: &str) {
+        self.by_id.remove(id);
+    }
+
+    /// Changes a member of a twin, as telemetry would.
+    pub(crate) fn touch(&mut self, id: &str, name: &str, value: Value) {
+        let mut twin = self.by_id[id].clone();
+        twin[name] = value;
+        self.put(id, twin);
+    }
+
+    fn apply(&mut self, id: &str, patch: &[Value]) -> Value {
+        let mut twin = self.by_id[id].clone();
+        for operation in patch {
+            let path: Vec<&str> = operation["path"].as_str().unwrap().split('/').skip(1).collect();
+            let (last, parents) = path.split_last().unwrap();
+            let target = parents.iter().fold(&mut twin, |value, name| &mut value[*name]);
+            match operation["op"].as_str().unwrap() {
+                "remove" => drop(target.as_object_mut().unwrap().shift_remove(*last).unwrap()),
+                _ => target[*last] = operation["value"].clone(),
+            }
+        }
+        self.put(id, twin)
+    }
+
+    /// Twins of which one of the properties that the query names has one of the values that it lists.
+    fn query(&self, text: &str) -> Vec<Value> {
+        let lists = text.split(" IN [").zip(text.split(" IN [").skip(1)).map(|(before, after)| {
+            let name = before.rsplit("T.").next().unwrap().trim_matches(['[', ']']);
+            let values = after.split(']').next().unwrap();
+            (name, values.split(", ").map(|value| value.trim_matches('\'')).collect::<Vec<_>>())
+        });
+        let lists: Vec<_> = lists.collect();
+        let hit = |twin: &&Value| {
+            lists.iter().any(|(name, values)| twin[*name].as_str().is_some_and(|value| values.contains(&value)))
+        };
+        self.by_id.values().filter(hit).cloned().collect()
+    }
+}
+
+#[derive(Default)]
+struct Inner {
+    models: Vec<Value>,
+    twins: Twins,
+    relationships: BTreeMap<String, Value>,
+    /// What queries return while the index lags behind.
+    lagging: Option<Vec<Value>>,
+    takes_source_times: bool,
+    latency: Duration,
+    calls: Vec<String>,
+    script: Vec<(String, Step)>,
+}
+
+/// The instance.
+#[derive(Clone)]
+pub(crate) struct Service(Arc<Mutex<Inner>>);
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Service")
+    }
+}
+
+impl Service {
+    /// An instance with these models and no twin.
+    pub(crate) fn with_models(models: impl IntoIterator<Item = Value>) -> Self {
+        let models = models.into_iter().collect();
+        Self(Arc::new(Mutex::new(Inner { models, takes_source_times: true, ..Inner::default() })))
+    }
+
+    /// A client of the instance.
+    pub(crate) fn client(&self) -> Client {
+        let endpoint = "https://contoso.api.weu.digitaltwins.azure.net".parse().unwrap();
+        Client::new(endpoint, Arc::new(Anybody), Transport::new(Arc::new(self.clone())), 100)
+    }
+
+    /// What the next call named `call` meets. Calls are named `GET <twin>`, `PUT <twin>`, `PATCH <twin>`,
+    /// `PUT <twin>/<relationship>`, `QUERY` and `MODELS`.
+    pub(crate) fn script(&self, call: &str, step: Step) {
+        self.inner().script.push((call.to_owned(), step));
+    }
+
+    /// Every call takes so long.
+    pub(crate) fn set_latency(&self, latency: Duration) {
+        self.inner().latency = latency;
+    }
+
+    /// Queries go on returning what is there now.
+    pub(crate) fn freeze_queries(&self) {
+        let mut inner = self.inner();
+        inner.lagging = Some(inner.twins.by_id.values().cloned().collect());
+    }
+
+    pub(crate) fn refuse_source_times(&self) {
+        self.inner().takes_source_times = false;
+    }
+
+    pub(crate) fn with_twins<T>(&self, act: impl FnOnce(&mut Twins) -> T) -> T {
+        act(&mut self.inner().twins)
+    }
+
+    pub(crate) fn relationships(&self) -> Vec<String> {
+        self.inner().relationships.keys().cloned().collect()
+    }
+
+    /// The calls since the last time of asking.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        std::mem::take(&mut self.inner().calls)
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl Inner {
+    fn answer(&mut self, call: &str, request: &Request) -> (u16, Option<String>, Value) {
+        let body: Value = match request.body() {
+            Body::Bytes(bytes) if !bytes.is_empty() => serde_json::from_slice(bytes).unwrap(),
+            _ => Value::Null,
+        };
+        if !self.takes_source_times && body.to_string().contains("sourceTime") {
+            return refusal(400, "JsonPatchInvalid");
+        }
+        let (verb, target) = call.split_once(' ').unwrap_or((call, ""));
+        let if_match = request.headers().get_optional_str(&IF_MATCH);
+        let current = self.twins.get(target).cloned();
+        match (verb, current) {
+            ("QUERY", _) => {
+                let lagging = Twins { by_id: self.lagging.iter().flatten().map(by_id).collect(), version: 0 };
+                let source = if self.lagging.is_some() { &lagging } else { &self.twins };
+                let rows = source.query(body["query"].as_str().unwrap());
+                (200, None, json!({ "value": rows, "continuationToken": null }))
+            }
+            ("MODELS", _) => {
+                let asked = request.url().query_pairs().find(|(name, _)| name == "dependenciesFor").unwrap().1;
+                if !self.models.iter().any(|model| model["@id"] == *asked) {
+                    return refusal(404, "ModelNotFound");
+                }
+                let rows: Vec<Value> = self.models.iter().map(|model| json!({ "model": model })).collect();
+                (200, None, json!({ "value": rows, "nextLink": null }))
+            }
+            ("PUT", _) if target.contains('/') => {
+                let source = target.split('/').next().unwrap();
+                if self.twins.get(source).is_none() {
+                    return refusal(404, "DigitalTwinNotFound");
+                }
+                self.relationships.insert(target.to_owned(), body.clone());
+                (200, None, body)
+            }
+            ("PUT", Some(_)) => refusal(412, "PreconditionFailed"),
+            ("PUT", None) => written(self.twins.put(target, body)),
+            (_, None) => refusal(404, "DigitalTwinNotFound"),
+            ("PATCH", Some(twin)) if if_match.is_some_and(|etag| twin["$etag"] != etag) => {
+                refusal(412, "PreconditionFailed")
+            }
+            ("PATCH", Some(_)) => {
+                let (_, etag, _) = written(self.twins.apply(target, body.as_array().unwrap()));
+                (204, etag, Value::Null)
+            }
+            (_, Some(twin)) => written(twin),
+        }
+    }
+}
+
+fn by_id(twin: &Value) -> (String, Value) {
+    (twin["$dtId"].as_str().unwrap().to_owned(), twin.clone())
+}
+
+fn refusal(status: u16, code: &str) -> (u16, Option<String>, Value) {
+    (status, None, json!({ "error": { "code": code, "message": "Scripted." } }))
+}
+
+fn written(twin: Value) -> (u16, Option<String>, Value) {
+    (200, twin["$etag"].as_str().map(str::to_owned), twin)
+}
+
+fn name(request: &Request) -> String {
+    let segments = request.url().path_segments().unwrap();
+    let path: Vec<_> = segments.map(|segment| percent_decode_str(segment).decode_utf8().unwrap()).collect();
+    let path: Vec<&str> = path.iter().map(|segment| &**segment).collect();
+    match (request.method(), &path[..]) {
+        (_, ["query"]) => "QUERY".to_owned(),
+        (_, ["models"]) => "MODELS".to_owned(),
+        (Method::Get, [_, id]) => format!("GET {id}"),
+        (Method::Put, [_, id]) => format!("PUT {id}"),
+        (Method::Patch, [_, id]) => format!("PATCH {id}"),
+        (Method::Put, [_, id, "relationships", relationship]) => format!("PUT {id}/{relationship}"),
+        other => panic!("unexpected call {other:?}"),
+    }
+}
+
+#[async_trait]
+impl HttpClient for Service {
+    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
+        let call = name(request);
+        let (latency, step) = {
+            let mut inner = self.inner();
+            inner.calls.push(call.clone());
+            let at = inner.script.iter().position(|(name, _)| *name == call);
+            (inner.latency, at.map(|at| inner.script.remove(at).1))
+        };
+        tokio::time::sleep(latency).await;
+        let mut is_lost = false;
+        match step {
+            Some(Step::Hang) => std::future::pending().await,
+            Some(Step::Refuse(status, code)) => return Ok(response(refusal(status, code))),
+            Some(Step::First(act)) => act(&mut self.inner().twins),
+            Some(Step::LoseAnswer) => is_lost = true,
+            None => {}
+        }
+        let answer = self.inner().answer(&call, request);
+        if is_lost {
+            return Err(azure_core::Error::with_message(azure_core::error::ErrorKind::Io, "connection reset"));
+        }
+        Ok(response(answer))
+    }
+}
+
+fn response((status, etag, body): (u16, Option<String>, Value)) -> AsyncRawResponse {
+    let mut headers = Headers::new();
+    if let Some(etag) = etag {
+        headers.insert("etag", etag);
+    }
+    AsyncRawResponse::from_bytes(StatusCode::from(status), headers, body.to_string())
+}
+
+/// A credential whose tokens the instance does not look at.
+#[derive(Debug)]
+struct Anybody;
+
+#[async_trait]
+impl TokenCredential for Anybody {
+    async fn get_token(&self, _: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
+        let tomorrow = azure_core::time::OffsetDateTime::now_utc() + azure_core::time::Duration::days(1);
+        Ok(AccessToken::new("token", tomorrow))
+    }
+}
