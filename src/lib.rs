@@ -3,6 +3,7 @@
 //! An HTTP server that the Azure Functions host runs as a custom handler. [`host`] speaks the host's protocol,
 //! [`digital_twins`] that of Azure Digital Twins. [`binding`] knows which twin is whose.
 
+pub mod allocation;
 pub mod app;
 pub mod binding;
 pub mod dead_letter;
