@@ -11,7 +11,7 @@ use dtdl::{ModelId, ModelSet};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::Allocation;
+use super::DpsAdtAllocation;
 use super::failure::Failure;
 use super::plan::{Models, Moment, Plan, Registration, Rejection, Seen, choose_twin};
 use super::request::AllocationRequest;
@@ -55,7 +55,7 @@ struct Sight {
     asked: Arc<ModelSet>,
 }
 
-impl Allocation {
+impl DpsAdtAllocation {
     /// Finds or makes the twin of a device, and binds it.
     pub(super) async fn settle(&self, registration: Registration<'_>) -> Result<Settled, Failure> {
         let mut sight = self.look(registration.request).await?;

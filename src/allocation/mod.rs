@@ -32,18 +32,21 @@ use crate::digital_twins::Client;
 use crate::host::{HttpAnswer, HttpFunction, HttpRequest, InvocationId};
 use crate::settings;
 
+/// The function's name, and its route.
+pub const NAME: &str = "DpsAdtAllocationFunc";
+
 /// How long a call takes at most. DPS documents no limit of its own; devices wait for the answer.
 const DEADLINE: Duration = Duration::from_secs(4);
 
 /// The function.
 #[derive(Debug, Clone)]
-pub struct Allocation {
+pub struct DpsAdtAllocation {
     client: Client,
     directory: Directory,
     settings: settings::Allocation,
 }
 
-impl Allocation {
+impl DpsAdtAllocation {
     /// The function, as the settings want it. What `directory` remembers of a twin is forgotten
     /// when its device registers.
     #[must_use]
@@ -82,15 +85,15 @@ impl Allocation {
 }
 
 #[async_trait]
-impl HttpFunction for Allocation {
+impl HttpFunction for DpsAdtAllocation {
     /// Answers a request of DPS: 200 with an [`AllocationAnswer`], 400 or 503 with a reason, nothing else.
-    async fn run(&self, request: HttpRequest, invocation: &InvocationId) -> HttpAnswer {
+    async fn run(&self, request: HttpRequest, _: &InvocationId) -> HttpAnswer {
         let deadline = Instant::now() + DEADLINE;
         let answer = self.allocate(&request.body, deadline).await;
         let answer = answer.and_then(|answer| Ok(HttpAnswer::json(StatusCode::OK, &answer)?));
         answer.unwrap_or_else(|failure| {
             let (status, reason) = (failure.status(), failure.reason());
-            tracing::warn!(invocation = %invocation.as_str(), status = status.as_u16(), reason, "registration failed");
+            tracing::warn!(status = status.as_u16(), "registration failed: {reason}");
             HttpAnswer::reason(status, &reason)
         })
     }
