@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::allocation::{self, DpsAdtAllocation};
 use crate::binding::Directory;
 use crate::digital_twins::{Client, ConnectError};
 use crate::lifecycle::{self, DeleteDeviceInTwin};
@@ -60,9 +61,13 @@ fn functions(settings: &Settings, twins: &Client) -> Functions {
     let capacity = u64::try_from(settings.twin_cache_size.get()).unwrap_or(u64::MAX);
     let directory = Directory::new(twins.clone(), capacity);
     let attempts = settings.event_max_attempts;
+    let allocation = DpsAdtAllocation::new(twins.clone(), directory.clone(), settings.allocation.clone());
     let telemetry = DeviceTelemetryToTwin::new(twins.clone(), directory.clone(), settings.telemetry.clone(), attempts);
     let lifecycle = DeleteDeviceInTwin::new(twins.clone(), directory, settings.lifecycle.clone(), attempts);
-    Functions::new().event(telemetry::NAME, Arc::new(telemetry)).event(lifecycle::NAME, Arc::new(lifecycle))
+    Functions::new()
+        .http(allocation::NAME, Arc::new(allocation))
+        .event(telemetry::NAME, Arc::new(telemetry))
+        .event(lifecycle::NAME, Arc::new(lifecycle))
 }
 
 /// Serves the app on `listener` until `shutdown`.
