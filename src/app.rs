@@ -92,6 +92,7 @@ pub async fn serve(settings: Settings, listener: TcpListener, shutdown: Cancella
 pub fn run() -> ExitCode {
     let lookup = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     logging::init(lookup("RUST_LOG").as_deref());
+    logging::log_panics();
     match serve_process(lookup) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -35,6 +35,10 @@ pub fn init(filter: Option<&str>) {
         filter.and_then(|text| EnvFilter::try_new(text).ok()).unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER));
     // Fails only where another subscriber is installed, which then has the word.
     let _ = Registry::default().with(filter).with(JsonLines::new(std::io::stdout())).try_init();
+}
+
+/// Makes panics lines of the log: they belong to an invocation like any other.
+pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let message = panic.payload_as_str().unwrap_or("no message");
         let location = panic.location().map(ToString::to_string).unwrap_or_default();

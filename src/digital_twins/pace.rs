@@ -4,7 +4,7 @@
 //! its rate and stops it for as long as the service asks; success lets it climb back. So instances share the service
 //! without knowing of each other.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -12,7 +12,6 @@ use azure_core::error::ErrorKind;
 use azure_core::http::headers::{Headers, RETRY_AFTER};
 use azure_core::http::policies::{Policy, PolicyResult};
 use azure_core::http::{Context, Request, StatusCode};
-use std::sync::Arc;
 
 /// The longest that a call waits for its turn; one that had to wait longer is refused at once, unsent.
 const MAX_WAIT: Duration = Duration::from_secs(10);
@@ -141,7 +140,7 @@ pub(super) struct Pace {
 impl Pace {
     /// `share`: the part of the documented limits to use, above 0.0, at most 1.0.
     pub(super) fn new(share: f64) -> Self {
-        let now = Instant::now();
+        let now = now();
         Self { buckets: Class::ALL.map(|class| (class, Mutex::new(Bucket::new(class.limit() * share, now)))) }
     }
 
@@ -149,7 +148,7 @@ impl Pace {
         let (_, bucket) = self.buckets.iter().find(|(of, _)| *of == class)?;
         // A bucket is plain numbers: whoever panicked while holding it left them usable.
         let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(change(&mut bucket, Instant::now()))
+        Some(change(&mut bucket, now()))
     }
 
     async fn wait_for_turn(&self, class: Class) -> azure_core::Result<Option<Turn>> {
@@ -164,8 +163,13 @@ impl Pace {
                 still => tokio::time::sleep(still).await,
             }
         }
-        Ok(Some(Turn { taken: Instant::now(), ..turn }))
+        Ok(Some(Turn { taken: now(), ..turn }))
     }
+}
+
+/// The runtime's clock, which tests can stop.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 fn refused(wait: Duration) -> azure_core::Error {

@@ -1,0 +1,111 @@
+//! The process: its command line, its exit codes, its signals.
+
+use std::net::TcpListener;
+use std::process::{Command, Output};
+
+fn handler(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_handler"));
+    command.args(arguments).env_clear().envs(variables.iter().copied());
+    command
+}
+
+fn output(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    handler(arguments, variables).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn help_and_version_are_printed() {
+    let help = output(&["--help"], &[]);
+    assert!(help.status.success());
+    assert!(text(&help.stdout).contains("Usage: handler"));
+    let version = output(&["--version"], &[]);
+    assert_eq!(text(&version.stdout), concat!("handler ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn an_unknown_argument_is_refused_with_a_hint() {
+    let refused = output(&["serve"], &[]);
+    assert_eq!(refused.status.code(), Some(64));
+    assert_eq!(text(&refused.stderr), "\"serve\" is not known here; try --help\n");
+}
+
+#[test]
+fn wrong_settings_end_the_process_with_all_that_is_wrong() {
+    let ended = output(&[], &[("FUNCTIONS_CUSTOMHANDLER_PORT", "no"), ("AZURE_CLIENT_SECRET", "hunter2")]);
+    assert_eq!(ended.status.code(), Some(78));
+    let problems: Vec<_> = text(&ended.stderr).lines().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(problems, ["FUNCTIONS_CUSTOMHANDLER_PORT", "ADT_SERVICE_URL", "AZURE_TENANT_ID", "AZURE_CLIENT_ID"]);
+    assert!(!text(&ended.stderr).contains("hunter2") && !text(&ended.stdout).contains("hunter2"));
+}
+
+const ADT: (&str, &str) = ("ADT_SERVICE_URL", "https://contoso.api.weu.digitaltwins.azure.net");
+
+#[test]
+fn without_a_host_the_port_is_asked_for() {
+    let ended = output(&[], &[ADT]);
+    assert_eq!(ended.status.code(), Some(78));
+    assert!(text(&ended.stderr).starts_with("FUNCTIONS_CUSTOMHANDLER_PORT is not set"));
+}
+
+#[test]
+fn a_port_that_is_taken_ends_the_process() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let ended = output(&[], &[ADT, ("FUNCTIONS_CUSTOMHANDLER_PORT", &port)]);
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(text(&ended.stderr).starts_with(&format!("cannot listen on 127.0.0.1:{port}")));
+}
+
+#[test]
+fn a_ca_file_without_a_certificate_ends_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("ca.pem");
+    std::fs::write(&empty, "no certificate").unwrap();
+    let port = free_port();
+    for file in [empty, folder.path().join("absent.pem")] {
+        let variables = [ADT, ("ADT_CA_FILE", file.to_str().unwrap()), ("FUNCTIONS_CUSTOMHANDLER_PORT", &port)];
+        let ended = output(&[], &variables);
+        assert_eq!(ended.status.code(), Some(78), "{}", text(&ended.stderr));
+        assert!(text(&ended.stderr).starts_with("ADT_CA_FILE "));
+    }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_the_process_with_success() {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::TcpStream;
+    use std::process::Stdio;
+
+    for signal in ["-TERM", "-INT"] {
+        let port = free_port();
+        let mut process = handler(&[], &[ADT, ("FUNCTIONS_CUSTOMHANDLER_PORT", &port)])
+            .stdout(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let first = lines.next().unwrap().unwrap();
+        assert!(first.contains(r#""message":"serving""#), "{first}");
+        assert!(first.contains("Azure CLI"), "{first}");
+
+        let mut connection = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+        connection.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+
+        assert!(Command::new("kill").args([signal, &process.id().to_string()]).status().unwrap().success());
+        assert_eq!(process.wait().unwrap().code(), Some(0));
+        assert!(lines.any(|line| line.unwrap().contains("ending after SIG")));
+    }
+}
