@@ -126,22 +126,19 @@ impl Class {
 
 /// The plain name of a term that may be written as its identifier: `dtmi:dtdl:class:Property;2` is `Property`.
 pub(crate) fn plain_term(term: &str, kind: TermKind, language: Language) -> &str {
-    let (suffix, prefixes) = match (language, kind) {
-        (Language::V2, TermKind::Class) => (";2", ["dtmi:dtdl:class:", "dtmi:standard:class:"]),
-        (Language::V2, TermKind::Member) => (";2", ["dtmi:dtdl:property:", "dtmi:standard:property:"]),
-        (Language::V2, TermKind::Schema) => (";2", ["dtmi:dtdl:instance:Schema:", "dtmi:standard:schema:geospatial:"]),
-        (Language::V2, TermKind::Unit) => (";2", ["dtmi:standard:unit:", "dtmi:standard:unit:"]),
-        (Language::V3, TermKind::Class) => (";3", ["dtmi:dtdl:class:", "dtmi:standard:class:"]),
-        (Language::V3, TermKind::Member) => (";3", ["dtmi:dtdl:property:", "dtmi:standard:property:"]),
-        (Language::V3, TermKind::Schema) => (";3", ["dtmi:dtdl:instance:Schema:", "dtmi:standard:schema:geospatial:"]),
-        (Language::V3, TermKind::Unit) => {
-            ("", ["dtmi:dtdl:extension:quantitativeTypes:v1:unit:", "dtmi:standard:unit:"])
-        }
+    let prefixes: &[&str] = match kind {
+        TermKind::Class => &["dtmi:dtdl:class:", "dtmi:standard:class:"],
+        TermKind::Member => &["dtmi:dtdl:property:"],
+        TermKind::Schema => &["dtmi:dtdl:instance:Schema:", "dtmi:standard:schema:geospatial:"],
+        TermKind::Unit => &["dtmi:standard:unit:", "dtmi:dtdl:extension:quantitativeTypes:v1:unit:"],
     };
-    let Some(versionless) = term.strip_suffix(suffix) else {
-        return term;
+    let version = match (kind, language) {
+        (_, Language::V2) => ";2",
+        (TermKind::Unit, Language::V3) => "",
+        (_, Language::V3) => ";3",
     };
-    prefixes.into_iter().find_map(|prefix| versionless.strip_prefix(prefix)).unwrap_or(term)
+    let name = term.strip_suffix(version).and_then(|term| prefixes.iter().find_map(|prefix| term.strip_prefix(prefix)));
+    name.unwrap_or(term)
 }
 
 /// What a term names.

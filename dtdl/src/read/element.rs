@@ -20,7 +20,6 @@ pub(super) struct Element<'v, 'p> {
     pub(super) class: Class,
     pub(super) context: Context,
     pub(super) place: &'p Place<'p>,
-    pub(super) semantic_type: Option<&'static SemanticType>,
     members: &'v Map<String, Value>,
     types: Types,
 }
@@ -71,7 +70,7 @@ impl<'v, 'p> Element<'v, 'p> {
             _ => site.context,
         };
         let (class, types) = read_types(members, context, place, allowed, implied)?;
-        let element = Element { class, context, place, semantic_type: types.semantic, members, types };
+        let element = Element { class, context, place, members, types };
         element.check_members()?;
         document.elements += 1;
         if let Some(id) = element.id()? {
@@ -83,6 +82,11 @@ impl<'v, 'p> Element<'v, 'p> {
 
     pub(super) fn language(&self) -> Language {
         self.context.language
+    }
+
+    /// What the element measures, if it says so.
+    pub(super) fn semantic_type(&self) -> Option<&'static SemanticType> {
+        self.types.semantic
     }
 
     /// The site of this element, for what is inside it.
@@ -188,7 +192,7 @@ impl<'v, 'p> Element<'v, 'p> {
     /// Whether the class, or a co-type, defines a member of that name.
     fn defines(&self, name: &str) -> bool {
         match name {
-            "unit" => self.semantic_type.is_some(),
+            "unit" => self.types.semantic.is_some(),
             "annotates" => self.types.annotation,
             "overrides" => self.types.overriding,
             _ => self.class.has_member(name),

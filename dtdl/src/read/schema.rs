@@ -310,7 +310,7 @@ pub(super) fn read_with_quantity<'v>(
     document: &mut Document<'v>,
 ) -> Result<(Reading, Option<Quantity>), Error> {
     let reading = read(element, "schema", level, document)?;
-    let Some(semantic) = element.semantic_type else {
+    let Some(semantic) = element.semantic_type() else {
         return Ok((reading, None));
     };
     if !reading.schema.is_numeric() {
