@@ -26,6 +26,12 @@ impl RegistrationId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The same device, in lower case.
+    #[must_use]
+    pub fn to_lower(&self) -> Self {
+        Self(self.0.to_ascii_lowercase())
+    }
 }
 
 impl FromStr for RegistrationId {

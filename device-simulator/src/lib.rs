@@ -15,9 +15,11 @@ mod key;
 mod mqtt;
 mod provisioning;
 mod sas;
+mod settings;
 pub mod thermometer;
 
 pub use device::{Device, DeviceError, Event, Summary, TelemetrySource};
+pub use dtdl::ModelId;
 pub use hub::{HubConnection, HubLogin, MAX_TELEMETRY_SIZE, SendError, SystemProperty, Telemetry, TelemetryError};
 pub use identity::{DeviceId, Endpoint, IdScope, InvalidName, MQTT_PORT, RegistrationId};
 pub use key::{DeviceKey, GroupKey, InvalidKey};
@@ -25,3 +27,4 @@ pub use mqtt::{ByteStream, ConnectError, ConnectionLost, Network, Refusal, Syste
 pub use provisioning::{
     Assignment, Progress, ProvisioningError, ProvisioningRequest, ServiceError, provision, provision_with_progress,
 };
+pub use settings::{Problem, Reason, Setting, Settings, SettingsError};

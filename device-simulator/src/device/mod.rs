@@ -41,7 +41,8 @@ pub struct Device {
     pub provisioning: ProvisioningRequest,
     /// What it sends.
     pub source: TelemetrySource,
-    /// How long from one message to the next; messages are made while it is not connected, too. Not zero.
+    /// How long from one message to the next; messages are made while it is not connected, too. At
+    /// least a millisecond.
     pub interval: Duration,
     /// After how many acknowledged messages it stops; `None` is no end.
     pub messages: Option<u64>,

@@ -1,6 +1,6 @@
 //! Messages: made at their pace whatever the connection does, and followed until the hub has them.
 
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
@@ -60,9 +60,9 @@ impl<'a> Production<'a> {
     }
 
     /// Starts to make messages, the first one at once.
-    pub(super) fn begin(&mut self, period: std::time::Duration) {
+    pub(super) fn begin(&mut self, period: Duration) {
         self.ticks.get_or_insert_with(|| {
-            let mut ticks = interval(period);
+            let mut ticks = interval(period.max(Duration::from_millis(1)));
             // After a pause (a suspended laptop) there are no readings to make up for.
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             ticks

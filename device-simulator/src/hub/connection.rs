@@ -21,7 +21,10 @@ use crate::{
 };
 
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
+/// IoT Hub waits 1.5 keep-alives, up to 1767 s in all (IoT Hub: communicate using MQTT, default keep-alive time-out).
+const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(1177);
 const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
+const LONGEST_TOKEN_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How many messages a bare connection keeps that wait for their turn.
 const CAPACITY: usize = 4096;
 
@@ -34,9 +37,9 @@ pub struct HubLogin {
     pub device_id: DeviceId,
     /// Its key; the one it registered with, if it comes from DPS.
     pub key: DeviceKey,
-    /// For how long the token is good that the device logs in with; the hub ends the connection then.
+    /// For how long the token is good that the device logs in with, up to a year; the hub ends the connection then.
     pub token_lifetime: Duration,
-    /// After how much silence the device lets hear from itself.
+    /// After how much silence the device lets hear from itself: a second to 1177 s.
     pub keep_alive: Duration,
 }
 
@@ -96,25 +99,27 @@ impl HubConnection {
         outbox: Outbox,
     ) -> Result<Self, ConnectError> {
         let signed = Instant::now();
+        let lifetime = login.token_lifetime.min(LONGEST_TOKEN_LIFETIME);
+        let keep_alive = login.keep_alive.clamp(Duration::from_secs(1), LONGEST_KEEP_ALIVE);
         let (host, device_id) = (login.hub.host(), login.device_id.clone());
         let resource = topics::resource(host, &device_id);
         let packet = Login {
             client_id: device_id.to_string(),
             user_name: topics::user_name(host, &device_id),
-            password: SasToken::sign(&resource, None, &login.key, Timestamp::now(), login.token_lifetime),
+            password: SasToken::sign(&resource, None, &login.key, Timestamp::now(), lifetime),
             clean_session: false,
-            keep_alive: login.keep_alive,
+            keep_alive,
         };
         let link = Link::open(transport, &login.hub, packet).await?;
         let stop = CancellationToken::new();
         let (ended, end) = watch::channel(None);
-        let (keep_alive, driver_stop, driver_outbox) = (login.keep_alive, stop.clone(), outbox.clone());
+        let (driver_stop, driver_outbox) = (stop.clone(), outbox.clone());
         tokio::spawn(async move {
             let end = driver::drive(link, &device_id, &driver_outbox, keep_alive, &driver_stop).await;
             ended.send_replace(Some(end));
         });
         // With a quarter of its time to go there is room for a hub that is slow to answer, and for some drift of clocks.
-        let renew_at = signed + login.token_lifetime.mul_f64(0.75);
+        let renew_at = signed + lifetime.mul_f64(0.75);
         Ok(Self { outbox, end, renew_at, _stop: stop.clone().drop_guard(), stop })
     }
 

@@ -44,6 +44,9 @@ pub(super) async fn drive(
             return Ok(());
         }
         tokio::select! {
+            // What has arrived counts before what is late.
+            biased;
+            () = stop.cancelled(), if leave_at.is_none() => leave_at = Some(Instant::now() + LINGER),
             packet = link.receive() => match packet? {
                 Packet::PubAck(ack) => settle(outbox, ack.pkid)?,
                 Packet::PingResp => pulse.pinged = None,
@@ -51,7 +54,6 @@ pub(super) async fn drive(
                 other => return Err(unexpected(&other)),
             },
             () = outbox.filled(), if leave_at.is_none() => {}
-            () = stop.cancelled(), if leave_at.is_none() => leave_at = Some(Instant::now() + LINGER),
             () = until(leave_at) => {}
             lost = pulse.silence(owed_since) => return Err(lost),
             () = pulse.due() => {

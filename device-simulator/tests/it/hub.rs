@@ -107,20 +107,13 @@ async fn a_quiet_connection_is_kept_alive_by_pings_and_a_silent_server_is_notice
 #[tokio::test(start_paused = true)]
 async fn a_server_that_answers_pings_but_acknowledges_nothing_is_noticed() {
     let mut peer = Peer::new();
-    let (connection, mut hub) = connect(&mut peer).await;
-    let telemetry = reading();
-    let answer_pings = async {
-        loop {
-            if hub.receive().await == Packet::PingReq {
-                hub.send(Packet::PingResp).await;
-            }
-        }
-    };
-    let sent = tokio::select! {
-        () = answer_pings => unreachable!(),
-        sent = connection.send(&telemetry) => sent,
-    };
+    let (transport, login) = (peer.transport.clone(), HubLogin { keep_alive: Duration::from_secs(25), ..login() });
+    let (connection, mut hub) = tokio::join!(HubConnection::connect(&transport, &login), peer.accept_hub());
+    let (connection, telemetry) = (connection.unwrap(), reading());
+    let begin = Instant::now();
+    let (sent, ()) = tokio::join!(connection.send(&telemetry), hub.answer_pings());
     assert!(matches!(sent, Err(SendError::Lost(ConnectionLost::Silent(_)))), "{sent:?}");
+    assert_eq!(begin.elapsed().as_secs(), 60);
 }
 
 #[tokio::test(start_paused = true)]

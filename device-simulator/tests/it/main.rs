@@ -10,4 +10,5 @@
 mod device;
 mod hub;
 mod peer;
+mod program;
 mod provisioning;

@@ -160,6 +160,15 @@ impl<S: ByteStream> Session<S> {
         self.framed.next().await.unwrap().unwrap()
     }
 
+    /// Answers pings and nothing else, until the device hangs up.
+    pub(crate) async fn answer_pings(&mut self) {
+        while let Some(Ok(packet)) = self.framed.next().await {
+            if packet == Packet::PingReq {
+                self.send(Packet::PingResp).await;
+            }
+        }
+    }
+
     pub(crate) async fn answer_connect(&mut self, code: ConnectReturnCode) {
         self.send(Packet::ConnAck(ConnAck::new(code, false))).await;
     }
@@ -224,6 +233,17 @@ impl<S: ByteStream> Session<S> {
     pub(crate) async fn expect_end(&mut self) {
         assert_eq!(self.receive().await, Packet::Disconnect);
         assert!(self.framed.next().await.is_none());
+    }
+
+    /// The device hangs up in good order, after whatever messages are still on their way.
+    pub(crate) async fn expect_goodbye(&mut self) {
+        loop {
+            match self.receive().await {
+                Packet::Publish(message) => self.acknowledge(&message).await,
+                Packet::Disconnect => return,
+                other => panic!("{other:?} instead of DISCONNECT"),
+            }
+        }
     }
 
     pub(crate) fn credentials(&self) -> (&str, &str) {

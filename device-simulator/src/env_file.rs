@@ -1,0 +1,87 @@
+//! The settings' source: the environment, and behind it a `.env` file.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+/// Where a file is looked for when none is named; the first one that exists is read.
+const USUAL: [&str; 2] = ["device-simulator/.env", ".env"];
+
+/// Why a file could not be read. Its lines are not repeated: they hold keys.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EnvFileError {
+    #[error("{path}: {source}; name a file that can be read, or set the variables themselves", path = .path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{path}: line {line} cannot be read; it takes NAME=\"value\"", path = .path.display())]
+    Syntax { path: PathBuf, line: usize },
+}
+
+/// Variables by name; those of the environment come first.
+pub(crate) struct Variables {
+    file: HashMap<String, String>,
+}
+
+impl Variables {
+    /// Reads `named`, or else the first of the usual files that there is.
+    pub(crate) fn read(named: Option<&Path>) -> Result<Self, EnvFileError> {
+        let usual = || USUAL.iter().map(Path::new).find(|path| path.is_file());
+        let file = match named.or_else(usual) {
+            Some(path) => read_file(path)?,
+            None => HashMap::new(),
+        };
+        Ok(Self { file })
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<String> {
+        match std::env::var_os(name) {
+            // What is not Unicode is no value of ours; the error that follows shows it as far as it can be read.
+            Some(value) => Some(value.to_string_lossy().into_owned()),
+            None => self.file.get(name).cloned(),
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<HashMap<String, String>, EnvFileError> {
+    let io = |source| EnvFileError::Io { path: path.to_owned(), source };
+    let text = std::fs::read_to_string(path).map_err(io)?;
+    parse(&text).map_err(|line| EnvFileError::Syntax { path: path.to_owned(), line })
+}
+
+/// The variables of a file, or the number of the line that cannot be read.
+fn parse(text: &str) -> Result<HashMap<String, String>, usize> {
+    dotenvy::from_read_iter(text.as_bytes()).collect::<Result<_, _>>().map_err(|error| match error {
+        dotenvy::Error::LineParse(bad, _) => {
+            text.lines().position(|line| bad.starts_with(line)).map_or(1, |index| index + 1)
+        }
+        _ => 1,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_may_have_comments_quotes_and_exports() {
+        let text = "# comment\nexport A=1\nB = \"dtmi:x;2\"\nC='a=='\nD=a+/==\n\nE=\n";
+        let variables = parse(text).unwrap();
+        let of = |name: &str| variables.get(name).map(String::as_str);
+        assert_eq!((of("A"), of("B"), of("C")), (Some("1"), Some("dtmi:x;2"), Some("a==")));
+        assert_eq!((of("D"), of("E"), of("F")), (Some("a+/=="), Some(""), None));
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_named_by_its_number_and_not_repeated() {
+        assert_eq!(parse("A=1\nPROVISIONING_SYMMETRIC_KEY secret\n"), Err(2));
+        let path = PathBuf::from("x.env");
+        let error = EnvFileError::Syntax { path, line: 2 };
+        assert_eq!(error.to_string(), "x.env: line 2 cannot be read; it takes NAME=\"value\"");
+    }
+
+    #[test]
+    fn a_named_file_that_is_missing_is_an_error() {
+        let error = Variables::read(Some(Path::new("no/such/file.env"))).err().unwrap();
+        assert!(error.to_string().starts_with("no/such/file.env: "), "{error}");
+    }
+}
