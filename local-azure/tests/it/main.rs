@@ -7,4 +7,14 @@
     reason = "a test that panics has failed: that is what it is for"
 )]
 
+mod dps;
+mod dps_allocation;
 mod event_hubs;
+mod iot_hub;
+mod iot_hub_events;
+mod iot_hub_service;
+mod iot_site;
+mod iot_wire;
+mod mqtt_client;
+mod mqtt_hostile;
+mod sas;

@@ -68,6 +68,10 @@ impl Wanted {
     }
 
     fn from_value(value: Value) -> Result<Self, Error> {
+        // Serde would read an array as a structure's members in their order.
+        if !value.is_object() {
+            return Err(Error::ArgumentInvalid("an identity must be a JSON object".into()));
+        }
         serde_json::from_value(value).map_err(|error| Error::ArgumentInvalid(format!("not an identity: {error}")))
     }
 
