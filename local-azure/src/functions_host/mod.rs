@@ -152,7 +152,9 @@ impl FunctionsHost {
             })
             .collect::<Result<Vec<_>, _>>()?
             .concat();
-        let instances: Vec<_> = (0..config.instances.get())
+        // The real host starts no handler for an app without functions.
+        let count = if functions.is_empty() { 0 } else { config.instances.get() };
+        let instances: Vec<_> = (0..count)
             .map(|index| {
                 let launch = Launch {
                     program: program.path.clone(),
@@ -160,7 +162,7 @@ impl FunctionsHost {
                     app: Arc::clone(&app),
                 };
                 let handler = Arc::new(Handler::new(index, launch, clients.raw.clone(), Arc::clone(&console)));
-                let is_mine = |pump: &&Arc<Pump>| pump.partition.number % config.instances.get() == index;
+                let is_mine = |pump: &&Arc<Pump>| pump.partition.number % count == index;
                 Arc::new(Instance {
                     invoker: Invoker::new(handler, clients.clone(), app.host.function_timeout),
                     pumps: pumps.iter().filter(is_mine).cloned().collect(),
@@ -169,9 +171,8 @@ impl FunctionsHost {
                 })
             })
             .collect();
-        // The real host starts no handler for an app without functions.
         let mut running = JoinSet::new();
-        for instance in instances.iter().filter(|_| !functions.is_empty()) {
+        for instance in &instances {
             running.spawn(Arc::clone(instance).run(around.clone(), shutdown.clone()));
         }
         let http = Arc::new(HttpFunctions {

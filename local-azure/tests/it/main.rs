@@ -10,6 +10,7 @@
 mod dps;
 mod dps_allocation;
 mod event_hubs;
+mod functions_host;
 mod iot_hub;
 mod iot_hub_events;
 mod iot_hub_service;

@@ -1,0 +1,158 @@
+//! The Functions host, with real handler processes.
+
+mod events;
+mod handler;
+mod http;
+mod process;
+
+use std::{net::Ipv4Addr, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
+
+use local_azure::{
+    clock::Clock,
+    event_hubs::{EventData, EventHub},
+    functions_host::{
+        Blobs, Config, Containers, Error, FunctionKey, FunctionsHost,
+        app::{App, AppSettings},
+    },
+    gate::{Gate, Rules},
+};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use self::handler::{DIRECTOR, Director, Orders, program};
+
+const FUNCTION: &str = "DeviceTelemetryToTwinFunc";
+const GROUP: &str = "adt-functions";
+const KEY: &str = "the-key";
+
+/// A recorded payload.
+fn recorded(file: &str) -> String {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/functions/");
+    std::fs::read_to_string(format!("{folder}{file}")).unwrap()
+}
+
+/// What a test wants.
+struct Setup {
+    host_json: Value,
+    functions: Vec<(&'static str, Value)>,
+    partitions: usize,
+    instances: usize,
+    settings: AppSettings,
+    handler: Option<local_azure::functions_host::Program>,
+}
+
+/// A host under test.
+struct Bench {
+    host: FunctionsHost,
+    hub: Arc<EventHub>,
+    director: Director,
+    shutdown: CancellationToken,
+}
+
+/// A function that reads `deviceevents`, with these members added to its trigger and to function.json.
+fn reads_events(trigger: Value, root: Value) -> (&'static str, Value) {
+    let mut binding = json!({
+        "type": "eventHubTrigger", "direction": "in", "name": "events", "eventHubName": "deviceevents",
+        "connection": "EVENTHUB_CONNECTIONSTRING", "consumerGroup": GROUP, "cardinality": "many", "dataType": "binary",
+    });
+    merge(&mut binding, trigger);
+    let output =
+        json!({ "type": "blob", "direction": "out", "name": "deadLetter", "path": "dead-letters/{rand-guid}" });
+    let mut function = json!({ "bindings": [binding, output] });
+    merge(&mut function, root);
+    (FUNCTION, function)
+}
+
+fn merge(target: &mut Value, more: Value) {
+    for (name, value) in more.as_object().unwrap() {
+        target[name] = value.clone();
+    }
+}
+
+fn event(body: impl Into<Vec<u8>>) -> EventData {
+    EventData { body: body.into().into(), ..EventData::default() }
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            host_json: json!({ "version": "2.0", "customHandler": { "description": {} } }),
+            functions: vec![reads_events(json!({}), json!({}))],
+            partitions: 1,
+            instances: 1,
+            settings: AppSettings::default(),
+            handler: Some(program()),
+        }
+    }
+}
+
+impl Setup {
+    fn functions(functions: impl Into<Vec<(&'static str, Value)>>) -> Self {
+        Self { functions: functions.into(), ..Self::default() }
+    }
+
+    async fn start(self) -> Bench {
+        self.try_start().await.unwrap()
+    }
+
+    async fn try_start(self) -> Result<Bench, Error> {
+        let director = Director::new().await;
+        let functions: Vec<_> = self.functions.iter().map(|(name, json)| (*name, json.to_string())).collect();
+        let functions = functions.iter().map(|(name, text)| (*name, text.as_str()));
+        let settings = self.settings.with(DIRECTOR, &director.url);
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        let app = App::new(root, &self.host_json.to_string(), functions, settings)?;
+        let (clock, shutdown) = (Clock::system(), CancellationToken::new());
+        let partitions = NonZeroUsize::new(self.partitions).unwrap();
+        let hub = Arc::new(EventHub::new("deviceevents", partitions, [GROUP], clock.clone()));
+        let config = Config {
+            app,
+            handler: self.handler,
+            instances: NonZeroUsize::new(self.instances).unwrap(),
+            function_key: FunctionKey::new(KEY),
+            event_hubs: vec![Arc::clone(&hub)],
+            event_hubs_namespace: "localhost".to_owned(),
+            blobs: Arc::new(Blobs::new(Containers::default())),
+            platform_restart: Duration::from_millis(1),
+        };
+        let host = FunctionsHost::start(config, clock, Arc::new(Gate::new(Rules::default())), shutdown.clone())?;
+        Ok(Bench { host, hub, director, shutdown })
+    }
+
+    /// Starts it, and lets each handler serve.
+    async fn serve(self) -> Bench {
+        let instances = self.instances;
+        let mut bench = self.start().await;
+        for _ in 0..instances {
+            bench.director.start().await.answer(Orders::default());
+        }
+        bench.host.ready().await.unwrap();
+        bench
+    }
+}
+
+impl Bench {
+    /// Asks it to stop, and waits until it has.
+    async fn stop(&mut self) {
+        self.shutdown.cancel();
+        self.host.stopped().await;
+    }
+
+    /// Serves the HTTP functions; gives their base address.
+    async fn listen(&self) -> String {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let router = self.host.router();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    }
+
+    fn checkpoint(&self) -> Option<u64> {
+        self.hub.checkpoint(GROUP, 0).unwrap()
+    }
+
+    /// What dead letters hold.
+    fn dead_letters(&self) -> Vec<Vec<u8>> {
+        self.host.blobs().list("dead-letters", "").into_iter().map(|(_, blob)| blob.content.to_vec()).collect()
+    }
+}
