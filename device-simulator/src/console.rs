@@ -61,7 +61,8 @@ impl Console {
                 format!("{error}; connecting again in {}, {unsent} messages to send", seconds(*wait))
             }
             Event::Renewing => "renewing the token".to_owned(),
-            Event::Dropped { sequence, total } => {
+            // Said less and less often, or a fast device would say little else.
+            Event::Dropped { sequence, total } if total.is_power_of_two() => {
                 format!("no room for more unsent messages: dropped {sequence} ({total} so far)")
             }
             _ => return,

@@ -5,6 +5,26 @@
 //! - [`HubConnection`] is one connection to a hub; [`HubConnection::send`] resolves when the hub has the message.
 //! - [`Device`] is the whole: it registers, connects, sends, reconnects, and tells an observer what happens.
 //!
+//! ```no_run
+//! use device_simulator::{GroupKey, HubConnection, HubLogin, ProvisioningRequest, Telemetry, Transport, provision};
+//! use serde_json::json;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let registration_id = "thermo-01".parse()?;
+//! let key = GroupKey::from_base64("8isrFI1sGsIlvvFSSFRiMfCNzv21fjbE/+ah/lSh3lE=")?.derive(&registration_id);
+//! let dps = "global.azure-devices-provisioning.net".parse()?;
+//! let request = ProvisioningRequest::new(dps, "0ne00ABCDEF".parse()?, registration_id, key.clone())
+//!     .with_payload(json!({ "modelId": "dtmi:contosocom:DigitalTwins:Thermostat;2" }));
+//!
+//! let transport = Transport::new(None)?;
+//! let assignment = provision(&transport, &request).await?;
+//! let connection = HubConnection::connect(&transport, &HubLogin::assigned(&assignment, key)).await?;
+//! connection.send(&Telemetry::json(&json!({ "Temperature": 24.73 }))?).await?;
+//! connection.disconnect().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Nothing here starts a runtime: call it from within one of tokio's, with time and I/O enabled.
 
 mod backoff;

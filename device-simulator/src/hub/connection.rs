@@ -123,8 +123,8 @@ impl HubConnection {
         Ok(Self { outbox, end, renew_at, _stop: stop.clone().drop_guard(), stop })
     }
 
-    /// Sends a message and waits until the hub has acknowledged it. Any number may be on their way at once; they
-    /// arrive in the order of the calls.
+    /// Sends a message and waits until the hub has acknowledged it. Many may be on their way at once; they go in the
+    /// order in which their futures are first polled.
     ///
     /// # Errors
     ///
