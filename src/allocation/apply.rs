@@ -2,8 +2,9 @@
 //!
 //! Two round trips one after the other: the twins in sight and the model asked for are read at once,
 //! then one write. A write that meets somebody else's costs two more. If that meets one again, a last
-//! look tells whether it was another registration of the same device, which did what was to be done;
-//! if not, it is up to DPS to ask again.
+//! look tells whether it was another registration of the same device: whoever wrote then had read
+//! after the first conflict, so after this call began, and recorded what was to be recorded. If it was
+//! not, it is up to DPS to ask again.
 
 use std::sync::Arc;
 
@@ -27,12 +28,6 @@ pub(super) struct Settled {
     pub(super) model: ModelId,
     /// Made by this registration.
     pub(super) is_new: bool,
-}
-
-impl Settled {
-    fn kept(seen: &Seen) -> Self {
-        Self { twin: seen.twin.id().clone(), model: seen.twin.model().clone(), is_new: false }
-    }
 }
 
 /// How a write ended.
@@ -69,7 +64,7 @@ impl DpsAdtAllocation {
             Written::Conflict(Conflict { twin, .. }) => {
                 self.look_again(&mut sight, &twin).await?;
                 match self.plan(registration, &sight, Moment::now(true)).await? {
-                    Plan::Keep { seen } => Settled::kept(&seen),
+                    Plan::Keep { id, model } => Settled { twin: id, model, is_new: false },
                     Plan::Create { .. } | Plan::Patch { .. } => return Err(Failure::Contended { twin }),
                 }
             }
@@ -107,34 +102,27 @@ impl DpsAdtAllocation {
         Ok(())
     }
 
-    /// Plans and writes. Where the service refuses the source time, the same again without.
+    /// Plans and writes. Where the service refuses the write with a source time, the same again without.
     async fn decide(&self, registration: Registration<'_>, sight: &Sight) -> Result<Written, Failure> {
         let source_times = self.directory.source_times();
-        let with_source_times = source_times.are_taken();
-        match self.plan_and_write(registration, sight, with_source_times).await {
-            Err(Failure::Service(Error::Refused { .. })) if with_source_times => {
-                let written = self.plan_and_write(registration, sight, false).await?;
-                source_times.were_refused();
-                Ok(written)
-            }
-            other => other,
-        }
-    }
-
-    async fn plan_and_write(
-        &self,
-        registration: Registration<'_>,
-        sight: &Sight,
-        with_source_time: bool,
-    ) -> Result<Written, Failure> {
-        let moment = Moment::now(with_source_time);
+        let moment = Moment::now(source_times.are_taken());
         let plan = self.plan(registration, sight, moment).await?;
-        self.write(plan, moment.source_time()).await
+        match self.write(plan, moment).await {
+            Err(Error::Refused { .. }) if moment.with_source_time => {}
+            written => return Ok(written?),
+        }
+        let moment = Moment { with_source_time: false, ..moment };
+        let plan = self.plan(registration, sight, moment).await?;
+        let written = self.write(plan, moment).await?;
+        if matches!(written, Written::Settled(_)) {
+            source_times.were_refused();
+        }
+        Ok(written)
     }
 
     async fn plan(&self, registration: Registration<'_>, sight: &Sight, moment: Moment) -> Result<Plan, Failure> {
         let request = registration.request;
-        let Some(choice) = choose_twin(request, sight.seen.clone())? else {
+        let Some(choice) = choose_twin(request, &sight.seen)? else {
             return Ok(registration.create(sight.own_id.clone(), &sight.asked, moment)?);
         };
         choice.warn_of_rivals(request.registration_id.as_str());
@@ -144,22 +132,22 @@ impl DpsAdtAllocation {
         Ok(registration.update(choice.chosen, models, self.settings.model_change, moment)?)
     }
 
-    async fn write(&self, plan: Plan, time: Option<Timestamp>) -> Result<Written, Failure> {
+    async fn write(&self, plan: Plan, moment: Moment) -> Result<Written, Error> {
         let (twin, model, is_new) = match plan {
-            Plan::Keep { seen } => return Ok(Written::Settled(Settled::kept(&seen))),
+            Plan::Keep { id, model } => (id, model, false),
             Plan::Create { id, twin, model } => match self.client.create(&id, &twin).await? {
                 Creation::Created(_) => (id, model, true),
-                Creation::Exists => return Ok(Written::Conflict(Conflict { twin: id, created_at: time })),
+                Creation::Exists => {
+                    return Ok(Written::Conflict(Conflict { twin: id, created_at: moment.source_time() }));
+                }
             },
-            Plan::Patch { seen, patch, model } => {
-                let condition = Condition::IfMatch(seen.twin.etag().clone());
-                let twin = seen.twin.id().clone();
-                match self.client.patch(&twin, &patch, condition).await {
-                    Ok(_) => (twin, model, false),
+            Plan::Patch { id, etag, patch, model } => {
+                match self.client.patch(&id, &patch, Condition::IfMatch(etag)).await {
+                    Ok(_) => (id, model, false),
                     Err(Error::NotFound { .. } | Error::PreconditionFailed { .. }) => {
-                        return Ok(Written::Conflict(Conflict { twin, created_at: None }));
+                        return Ok(Written::Conflict(Conflict { twin: id, created_at: None }));
                     }
-                    Err(error) => return Err(error.into()),
+                    Err(error) => return Err(error),
                 }
             }
         };

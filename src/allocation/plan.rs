@@ -1,5 +1,7 @@
 //! What to do about a registration: pure decisions.
 
+use std::borrow::Borrow;
+
 use dtdl::{Contents, ModelId, ModelSet};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -8,7 +10,7 @@ use super::hub::HubHost;
 use super::request::AllocationRequest;
 use crate::binding::{Bookkeeping, Choice, HUB_DEVICE_ID, HUB_NAME, HUB_REGISTRATION_ID, Rank, choose, registered_at};
 use crate::device::{DeviceId, HubName};
-use crate::digital_twins::{NewTwin, Patch, Twin, TwinId};
+use crate::digital_twins::{ETag, NewTwin, Patch, Twin, TwinId};
 use crate::settings::ModelChange;
 
 /// How far ahead of our clock the time of another instance's registration may be.
@@ -74,7 +76,7 @@ pub struct Seen {
     pub is_fresh: bool,
 }
 
-impl std::borrow::Borrow<Twin> for Seen {
+impl Borrow<Twin> for &Seen {
     fn borrow(&self) -> &Twin {
         &self.twin
     }
@@ -84,16 +86,13 @@ impl std::borrow::Borrow<Twin> for Seen {
 ///
 /// # Errors
 /// The twin that has the device's name belongs to somebody else.
-pub fn choose_twin(request: &AllocationRequest, seen: Vec<Seen>) -> Result<Option<Choice<Seen>>, Rejection> {
+pub fn choose_twin<'a>(request: &AllocationRequest, seen: &'a [Seen]) -> Result<Option<Choice<&'a Seen>>, Rejection> {
     let own_id = request.registration_id.lower();
     let own = seen.iter().map(|seen| &seen.twin).find(|twin| twin.id().as_str() == own_id);
-    let other_registration = own.and_then(|twin| of_other_registration(twin, request));
-    let claims = seen.into_iter().filter_map(|seen| {
-        let rank = Rank::of_registration(&seen.twin, &request.registration_id)?;
-        Some((rank, seen))
-    });
-    let Some(choice) = choose(claims) else {
-        return other_registration.map_or(Ok(None), Err);
+    let claim = |seen: &'a Seen| Some((Rank::of_registration(&seen.twin, &request.registration_id)?, seen));
+    let Some(choice) = choose(seen.iter().filter_map(claim)) else {
+        // No claim, and yet it is there: somebody else's.
+        return own.map_or(Ok(None), |twin| Err(other_registration(twin)));
     };
     if choice.rank == Rank::OwnId
         && let Some(device) = choice.chosen.twin.string_property(HUB_DEVICE_ID.as_str())
@@ -106,12 +105,9 @@ pub fn choose_twin(request: &AllocationRequest, seen: Vec<Seen>) -> Result<Optio
     Ok(Some(choice))
 }
 
-fn of_other_registration(own: &Twin, request: &AllocationRequest) -> Option<Rejection> {
-    if Rank::of_registration(own, &request.registration_id).is_some() {
-        return None;
-    }
-    let registration = own.string_property(HUB_REGISTRATION_ID.as_str()).unwrap_or_default().to_owned();
-    Some(Rejection::OtherRegistration { twin: own.id().clone(), registration })
+fn other_registration(twin: &Twin) -> Rejection {
+    let registration = twin.string_property(HUB_REGISTRATION_ID.as_str()).unwrap_or_default().to_owned();
+    Rejection::OtherRegistration { twin: twin.id().clone(), registration }
 }
 
 /// What to write.
@@ -128,8 +124,10 @@ pub enum Plan {
     },
     /// Patch the twin that was seen, if it is still as it was seen.
     Patch {
-        /// The twin as it was seen.
-        seen: Box<Seen>,
+        /// The twin.
+        id: TwinId,
+        /// The version of it that was seen.
+        etag: ETag,
         /// The time of the registration, and what else is to be changed.
         patch: Patch,
         /// The model that it has afterwards.
@@ -138,7 +136,9 @@ pub enum Plan {
     /// The twin was read just now and is as it should be.
     Keep {
         /// The twin.
-        seen: Box<Seen>,
+        id: TwinId,
+        /// Its model.
+        model: ModelId,
     },
 }
 
@@ -219,26 +219,23 @@ impl Registration<'_> {
     /// The twin's model does not fit, and may not be changed to the one asked for.
     pub fn update(
         &self,
-        seen: Seen,
+        Seen { twin, is_fresh }: &Seen,
         models: Models<'_>,
         change: ModelChange,
         moment: Moment,
     ) -> Result<Plan, Rejection> {
-        let upgrades = self.needs_upgrade(&seen.twin, models.has, change)?;
-        let (models, model) =
-            if upgrades { (models.asked, &self.request.model) } else { (models.has, seen.twin.model()) };
+        let upgrades = self.needs_upgrade(twin, models.has, change)?;
+        let (models, model) = if upgrades { (models.asked, &self.request.model) } else { (models.has, twin.model()) };
         let model = model.clone();
         let bookkeeping = Bookkeeping::of(models, &model);
         let mut patch = Patch::new();
         if upgrades {
-            patch = upgrade(patch, &seen.twin, &model, contents(models, &model)?);
+            patch = upgrade(patch, twin, &model, contents(models, &model)?);
         }
-        patch = self.correct(patch, &seen.twin, bookkeeping);
-        if patch.is_empty()
-            && seen.is_fresh
-            && (!bookkeeping.registration_id || self.is_recorded(&seen.twin, moment.now))
-        {
-            return Ok(Plan::Keep { seen: Box::new(seen) });
+        patch = self.correct(patch, twin, bookkeeping);
+        let id = twin.id().clone();
+        if patch.is_empty() && *is_fresh && (!bookkeeping.registration_id || self.is_recorded(twin, moment.now)) {
+            return Ok(Plan::Keep { id, model });
         }
         if bookkeeping.registration_id {
             // The value too, though it seldom changes: without source times, its update time is
@@ -248,7 +245,7 @@ impl Registration<'_> {
                 patch = patch.source_time(HUB_REGISTRATION_ID.as_str(), time);
             }
         }
-        Ok(Plan::Patch { seen: Box::new(seen), patch, model })
+        Ok(Plan::Patch { id, etag: twin.etag().clone(), patch, model })
     }
 
     /// The parent that the new twin is to get: the operator's word before the device's.

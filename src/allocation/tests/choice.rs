@@ -1,6 +1,11 @@
 //! Which twin a device gets.
 
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
 use super::*;
+use crate::digital_twins::{Twin, TwinId};
 
 #[tokio::test]
 async fn an_operators_twin_is_bound_whatever_its_id() {
@@ -105,4 +110,34 @@ async fn an_upgrade_changes_the_model_and_adds_its_components() {
     assert_eq!((status, &answer["initialTwin"]["tags"]["dtmi"]), (StatusCode::OK, &json!(asked)));
     let twin = get(&service, "thermo-01");
     assert_eq!((&twin["$metadata"]["$model"], &twin["battery"]), (&json!(asked), &json!({ "$metadata": {} })));
+}
+
+fn seen() -> impl Strategy<Value = Vec<Seen>> {
+    let registration = prop_oneof![Just(None), Just(Some("thermo-01")), Just(Some("THERMO-01")), Just(Some("other"))];
+    let twin = ("a|b|thermo-01", registration, any::<bool>(), any::<bool>()).prop_map(
+        |(id, registration, has_source_time, is_fresh)| {
+            let mut twin = json!({ "$dtId": id, "$etag": "W/\"1\"", "$metadata": { "$model": THERMOSTAT } });
+            if let Some(registration) = registration {
+                let time = has_source_time.then_some(LONG_AGO);
+                twin["HubRegistrationId"] = registration.into();
+                twin["$metadata"]["HubRegistrationId"] = json!({ "lastUpdateTime": LONG_AGO, "sourceTime": time });
+            }
+            Seen { twin: Twin::from_json(twin).unwrap(), is_fresh }
+        },
+    );
+    // One sight of each twin.
+    proptest::collection::vec(twin, 0..4).prop_map(|twins| {
+        let by_id: BTreeMap<TwinId, Seen> = twins.into_iter().map(|seen| (seen.twin.id().clone(), seen)).collect();
+        by_id.into_values().collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_order_in_which_twins_are_seen_does_not_matter(
+        (one, other) in seen().prop_flat_map(|seen| (Just(seen.clone()), Just(seen).prop_shuffle()))
+    ) {
+        let request = AllocationRequest::decode(body("thermo-01", THERMOSTAT).to_string().as_bytes()).unwrap();
+        prop_assert_eq!(choose_twin(&request, &one), choose_twin(&request, &other));
+    }
 }
