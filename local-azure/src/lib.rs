@@ -4,6 +4,7 @@ pub mod certificates;
 pub mod clock;
 pub mod config;
 pub mod credentials;
+pub mod digital_twins;
 pub mod dps;
 pub mod endpoints;
 pub mod event_hubs;

@@ -1,0 +1,195 @@
+//! Azure Digital Twins: the data plane of one instance.
+//!
+//! [`DigitalTwins`] is the instance, [`router`] its HTTP interface. Models, twins, relationships, components and
+//! queries are there; event routes and jobs are not.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | `http` | requests into operations, results into answers |
+//! | `operations` | each operation: look, decide, hand over changes |
+//! | `document`, `patch`, `validation` | what a write makes of a twin, and whether that is allowed |
+//! | `state`, `graph`, `models`, `view` | the state and its indexes; what queries see of it |
+//! | `query` | the query language |
+
+mod document;
+mod error;
+mod graph;
+mod http;
+mod id;
+mod json_patch;
+mod models;
+mod operations;
+mod patch;
+mod query;
+mod relationship;
+mod state;
+mod time;
+mod twin;
+mod validation;
+mod version;
+mod view;
+
+use std::{fmt, sync::Arc};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+pub use self::{
+    error::{Error, PatchFault, QueryFault},
+    http::router,
+    id::{ETag, InvalidId, RelationshipId, TwinId},
+    state::{Change, State},
+};
+use self::{graph::Graph, models::Models, operations::Put, state::Step, version::ApiVersion, view::DelayedView};
+use crate::{clock::Clock, gate::Gate, store::Store};
+
+/// Says whether a bearer token may use the instance.
+pub type TokenCheck = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// How an instance is set up.
+pub struct Options {
+    /// Where `lastUpdateTime` and `uploadTime` come from.
+    pub clock: Clock,
+    /// What every request passes.
+    pub gate: Arc<Gate>,
+    /// Who may use the instance.
+    pub accepts_token: TokenCheck,
+    /// How late queries see a write. Reading by id is never late.
+    pub query_lag: SignedDuration,
+    /// What is there at the start.
+    pub state: State,
+    /// The scheme of the links in answers; the host is the one that a request names.
+    pub scheme: Scheme,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").field("query_lag", &self.query_lag).finish_non_exhaustive()
+    }
+}
+
+/// How clients reach the instance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// Behind TLS, as in Azure.
+    #[default]
+    Https,
+    /// In the clear.
+    Http,
+}
+
+/// An Azure Digital Twins instance.
+pub struct DigitalTwins {
+    store: Store<State>,
+    /// `None` where queries see writes at once.
+    delayed: Option<DelayedView>,
+    clock: Clock,
+    gate: Arc<Gate>,
+    accepts_token: TokenCheck,
+    scheme: Scheme,
+}
+
+impl fmt::Debug for DigitalTwins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DigitalTwins").field("twins", &self.twin_count()).finish_non_exhaustive()
+    }
+}
+
+impl DigitalTwins {
+    /// Sets up an instance.
+    pub fn new(options: Options) -> Arc<Self> {
+        let Options { clock, gate, accepts_token, query_lag, state, scheme } = options;
+        let delayed = query_lag.is_positive().then(|| DelayedView::new(state.graph.clone(), query_lag));
+        Arc::new(Self { store: Store::new(state), delayed, clock, gate, accepts_token, scheme })
+    }
+
+    /// The twin of that id as clients of the newest version get it.
+    pub fn twin(&self, id: &str) -> Option<Value> {
+        self.store.read(|state| serde_json::to_value(state.graph.twin(id)?.wire(ApiVersion::LATEST)).ok())
+    }
+
+    /// How many twins there are.
+    pub fn twin_count(&self) -> usize {
+        self.store.read(|state| state.graph.twin_count())
+    }
+
+    /// How many relationships there are.
+    pub fn relationship_count(&self) -> usize {
+        self.store.read(|state| state.graph.relationship_count())
+    }
+
+    /// How many models there are.
+    pub fn model_count(&self) -> usize {
+        self.store.read(|state| state.models.len())
+    }
+
+    /// Adds models (DTDL interfaces), all or none.
+    ///
+    /// # Errors
+    /// As a `POST /models` would answer.
+    pub fn upload_models(&self, models: &[Value]) -> Result<(), Error> {
+        self.add_models(models).map(drop)
+    }
+
+    /// Creates or replaces the twins and relationships of a graph:
+    /// `{"twins": [{"$dtId", "$metadata": {"$model"}, ...}], "relationships": [{"$relationshipId", "$sourceId",
+    /// "$targetId", "$relationshipName", ...}]}`. Either list may be missing.
+    ///
+    /// # Errors
+    /// As a PUT of the first twin or relationship that is refused would answer; what came before it stays.
+    pub fn load_graph(&self, graph: &Value) -> Result<(), Error> {
+        let list = |name: &str| graph.get(name).and_then(Value::as_array).into_iter().flatten();
+        for twin in list("twins") {
+            let id = text(twin, "$dtId")?.parse()?;
+            self.put_twin(&id, twin.clone(), Put::CreateOrReplace, ApiVersion::LATEST)?;
+        }
+        for relationship in list("relationships") {
+            let (source, id) = (text(relationship, "$sourceId")?.parse()?, text(relationship, "$relationshipId")?);
+            self.put_relationship(&source, &id.parse()?, relationship.clone(), Put::CreateOrReplace)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets all models, twins and relationships.
+    pub fn clear(&self) {
+        let cleared: Result<(), Error> = self.change(|_state, _now| Ok((vec![Step::Clear], ())));
+        debug_assert!(cleared.is_ok(), "clearing is never refused");
+    }
+
+    /// Looks at the whole state, for instance to write it down.
+    pub fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        self.store.read(look)
+    }
+
+    /// Decides on the state at one time and carries out what was decided, also in what queries see.
+    fn change<T>(&self, decide: impl FnOnce(&State, Timestamp) -> Result<(Vec<Step>, T), Error>) -> Result<T, Error> {
+        self.store.change(|state| {
+            let now = time::whole_ticks(self.clock.now());
+            let (steps, answer) = decide(state, now)?;
+            // The state is locked: the view gets the changes in the order in which they happen.
+            if let Some(delayed) = &self.delayed {
+                for step in &steps {
+                    match step {
+                        Step::Graph(change) => delayed.note(change.clone(), now),
+                        Step::Clear => delayed.clear(),
+                        Step::AddModels(_) | Step::SetDecommissioned(..) | Step::DeleteModel(_) => {}
+                    }
+                }
+            }
+            Ok((steps.into_iter().map(Change).collect(), answer))
+        })
+    }
+
+    /// Looks at what queries see: all models, and the graph, late where that is wanted.
+    fn see<T>(&self, look: impl FnOnce(&Models, &Graph) -> T) -> T {
+        self.store.read(|state| match &self.delayed {
+            Some(delayed) => delayed.read(self.clock.now(), |graph| look(&state.models, graph)),
+            None => look(&state.models, &state.graph),
+        })
+    }
+}
+
+fn text<'v>(object: &'v Value, name: &str) -> Result<&'v str, Error> {
+    let text = object.get(name).and_then(Value::as_str);
+    text.ok_or_else(|| Error::InvalidArgument(format!("{name} is missing.")))
+}

@@ -1,0 +1,147 @@
+//! The query language: text, to tokens, to a tree, to a plan, to rows.
+
+mod ast;
+mod check;
+mod continuation;
+mod error;
+mod evaluate;
+mod lexer;
+mod lookup;
+mod parser;
+
+use std::ops::Bound;
+
+use serde_json::{Value, json};
+
+use self::{
+    ast::Collection,
+    check::{Plan, Rows},
+    evaluate::Record,
+};
+pub(crate) use self::{
+    continuation::{Continuation, InvalidToken, Key},
+    error::SyntaxError,
+};
+use super::{graph::Graph, models::Models, version::ApiVersion};
+
+/// What a query goes over, and how its rows are written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ground<'g> {
+    pub(crate) graph: &'g Graph,
+    pub(crate) models: &'g Models,
+    pub(crate) version: ApiVersion,
+}
+
+/// Some rows of a result.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Page {
+    pub(crate) rows: Vec<Value>,
+    /// The way on, where there are further rows.
+    pub(crate) next: Option<Continuation>,
+    /// How many objects had to be looked at.
+    pub(crate) examined: usize,
+}
+
+/// Runs a query from its beginning, for at most `size` rows.
+///
+/// # Errors
+/// What is wrong with the query, and where.
+pub(crate) fn begin(query: &str, ground: Ground<'_>, size: usize) -> Result<Page, SyntaxError> {
+    let plan = check::check(parser::parse(query)?)?;
+    let Found { rows, last, examined } = find(&plan, ground, None, size, plan.limit);
+    let next = last.map(|after| Continuation::first(query, after, rows.len() as u64));
+    Ok(Page { rows, next, examined })
+}
+
+/// Goes on with a query, for at most `size` rows.
+///
+/// # Errors
+/// What is wrong with the query in a token that is not ours.
+pub(crate) fn resume(from: &Continuation, ground: Ground<'_>, size: usize) -> Result<Page, SyntaxError> {
+    let plan = check::check(parser::parse(&from.query)?)?;
+    let limit = plan.limit.map(|limit| limit.saturating_sub(from.rows));
+    let Found { rows, last, examined } = find(&plan, ground, Some(&from.after), size, limit);
+    let next = last.map(|after| from.next(after, rows.len() as u64));
+    Ok(Page { rows, next, examined })
+}
+
+struct Found {
+    rows: Vec<Value>,
+    /// The object of the last row, where further ones follow.
+    last: Option<Key>,
+    examined: usize,
+}
+
+fn find(plan: &Plan, ground: Ground<'_>, after: Option<&Key>, size: usize, limit: Option<u64>) -> Found {
+    let Ground { graph, models, .. } = ground;
+    match plan.collection {
+        Collection::Twins => {
+            let after = match after {
+                Some(Key::Twin(id) | Key::Relationship(id, _)) => Some(id.as_str()),
+                None => None,
+            };
+            let records = match plan.filter.as_ref().and_then(|filter| lookup::twins(filter, graph, models)) {
+                Some(twins) => {
+                    Box::new(twins.into_iter().filter(move |twin| after.is_none_or(|after| twin.id.as_str() > after)))
+                        as Box<dyn Iterator<Item = _>>
+                }
+                None => Box::new(graph.twins().range::<str, _>(behind(after)).map(|(_, twin)| twin)),
+            };
+            collect(plan, ground, records, size, limit, |twin| Key::Twin(twin.id.clone()))
+        }
+        Collection::Relationships => {
+            let after = match after {
+                Some(Key::Relationship(source, id)) => Some((source.as_str(), id.as_str())),
+                Some(Key::Twin(source)) => Some((source.as_str(), "")),
+                None => None,
+            };
+            let found = plan.filter.as_ref().and_then(|filter| lookup::relationships(filter, graph));
+            let records = match found {
+                Some(found) => Box::new(found.into_iter()) as Box<dyn Iterator<Item = _>>,
+                None => {
+                    let first = after.map_or(Bound::Unbounded, |(source, _)| Bound::Included(source));
+                    let sources = graph.relationships().range::<str, _>((first, Bound::Unbounded));
+                    Box::new(sources.flat_map(|(_, siblings)| siblings.values()))
+                }
+            };
+            let records =
+                records.filter(|one| after.is_none_or(|after| (one.source.as_str(), one.id.as_str()) > after));
+            collect(plan, ground, records, size, limit, |one| Key::Relationship(one.source.clone(), one.id.clone()))
+        }
+    }
+}
+
+fn behind(after: Option<&str>) -> (Bound<&str>, Bound<&str>) {
+    (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)
+}
+
+fn collect<R: Record + Copy>(
+    plan: &Plan,
+    ground: Ground<'_>,
+    records: impl Iterator<Item = R>,
+    size: usize,
+    limit: Option<u64>,
+    key: impl Fn(R) -> Key,
+) -> Found {
+    let mut examined = 0;
+    let mut matching = records.inspect(|_| examined += 1).filter(|record| match &plan.filter {
+        Some(filter) => evaluate::holds(filter, record, ground.models) == Some(true),
+        None => true,
+    });
+    if plan.rows == Rows::Count {
+        let rows = vec![json!({ "COUNT": matching.count() })];
+        return Found { rows, last: None, examined };
+    }
+    let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let mut rows = Vec::new();
+    let mut last = None;
+    for record in matching.by_ref().take(size.min(limit)) {
+        rows.push(match &plan.rows {
+            Rows::Members(members) => evaluate::row(members, &record, ground.version),
+            Rows::Whole | Rows::Count => record.whole(ground.version),
+        });
+        last = Some(record);
+    }
+    let is_complete = rows.len() >= limit || matching.next().is_none();
+    Found { rows, last: if is_complete { None } else { last.map(key) }, examined }
+}
