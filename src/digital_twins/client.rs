@@ -6,7 +6,6 @@ use azure_core::credentials::TokenCredential;
 use azure_core::http::headers::{self, HeaderName};
 use azure_core::http::{Method, Request, Transport, Url};
 use dtdl::{ModelId, ModelSet};
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::models::Models;
@@ -20,6 +19,7 @@ use super::{
 
 /// The version of the data plane that is spoken.
 const API_VERSION: &str = "2023-10-31";
+const JSON: &str = "application/json";
 const IF_NONE_MATCH: HeaderName = HeaderName::from_static("if-none-match");
 /// Rows of a query that are read: lookups want a handful.
 const MAX_QUERY_ROWS: usize = 10_000;
@@ -70,7 +70,7 @@ impl Client {
     /// [`Error`].
     pub async fn create(&self, id: &TwinId, new: &NewTwin) -> Result<Creation, Error> {
         const OPERATION: &str = "create twin";
-        let mut request = with_json(OPERATION, self.twin_url(id), Method::Put, "application/json", new)?;
+        let mut request = with_json(self.twin_url(id), Method::Put, JSON, &new.to_json());
         request.insert_header(IF_NONE_MATCH, "*");
         match self.wire.send(OPERATION, Class::CreateOrDelete, request).await {
             Ok(answer) => twin(OPERATION, &answer).map(Creation::Created),
@@ -86,7 +86,7 @@ impl Client {
     pub async fn patch(&self, id: &TwinId, patch: &Patch, condition: Condition) -> Result<ETag, Error> {
         const OPERATION: &str = "patch twin";
         const CONTENT_TYPE: &str = "application/json-patch+json";
-        let mut request = with_json(OPERATION, self.twin_url(id), Method::Patch, CONTENT_TYPE, patch)?;
+        let mut request = with_json(self.twin_url(id), Method::Patch, CONTENT_TYPE, &patch.to_json());
         if_match(&mut request, condition);
         let answer = self.wire.send(OPERATION, Class::Patch, request).await?;
         answer
@@ -136,7 +136,7 @@ impl Client {
     pub async fn put_relationship(&self, relationship: &Relationship) -> Result<Creation<()>, Error> {
         const OPERATION: &str = "create relationship";
         let url = self.relationship_url(&relationship.source, &relationship.id);
-        let mut request = with_json(OPERATION, url, Method::Put, "application/json", &relationship.to_json())?;
+        let mut request = with_json(url, Method::Put, JSON, &relationship.to_json());
         request.insert_header(IF_NONE_MATCH, "*");
         match self.wire.send(OPERATION, Class::CreateOrDelete, request).await {
             Ok(_) => Ok(Creation::Created(())),
@@ -165,7 +165,7 @@ impl Client {
         let mut pages = pages::Pages::new(OPERATION, MAX_QUERY_ROWS);
         let mut body = json!({ "query": query.text() });
         loop {
-            let request = with_json(OPERATION, url.clone(), Method::Post, "application/json", &body)?;
+            let request = with_json(url.clone(), Method::Post, JSON, &body);
             let answer = self.wire.send(OPERATION, Class::Query, request).await?;
             let page: Page = parse(OPERATION, &answer)?;
             match pages.take(page.value, page.continuation_token)? {
@@ -178,22 +178,24 @@ impl Client {
     /// A model with everything that it extends and contains, from memory where it was fetched within the last hour.
     ///
     /// # Errors
-    /// [`Error::NotFound`] (`ModelNotFound`) when there is none, and others.
+    /// [`Error::NotFound`] (`ModelNotFound`) when there is none, [`Error::UnreadableModel`], and others.
     pub async fn model(&self, id: &ModelId) -> Result<Arc<ModelSet>, Error> {
         self.models.get(id, self.fetch_model(id)).await
     }
 
     async fn fetch_model(&self, id: &ModelId) -> Result<ModelSet, Error> {
         const OPERATION: &str = "get model";
-        let unreadable = |reason: String| Error::Answer { operation: OPERATION, reason };
+        let unreadable = |reason: String| Error::UnreadableModel { model: id.clone(), reason };
         let mut url = self.url(&["models"]);
         url.query_pairs_mut().append_pair("dependenciesFor", id.as_str()).append_pair("includeModelDefinition", "true");
         let rows = self.list(OPERATION, Class::Model, url, MAX_MODELS).await?;
         let interfaces = rows
             .iter()
             .map(|row| {
-                let definition =
-                    row.get("model").ok_or_else(|| unreadable("a model lacks its definition".to_owned()))?;
+                let definition = row.get("model").ok_or_else(|| Error::Answer {
+                    operation: OPERATION,
+                    reason: "a model lacks its definition".to_owned(),
+                })?;
                 dtdl::Interface::parse(definition).map_err(|error| unreadable(error.to_string()))
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -251,23 +253,11 @@ impl Client {
     }
 }
 
-fn with_json(
-    operation: &'static str,
-    url: Url,
-    method: Method,
-    content_type: &'static str,
-    body: &impl Serialize,
-) -> Result<Request, Error> {
-    let body = serde_json::to_vec(body).map_err(|error| Error::Refused {
-        status: 0,
-        code: "NotJson".to_owned(),
-        message: format!("the body of {operation} cannot be written as JSON: {error}"),
-        details: Vec::new(),
-    })?;
+fn with_json(url: Url, method: Method, content_type: &'static str, body: &Value) -> Request {
     let mut request = Request::new(url, method);
     request.insert_header(headers::CONTENT_TYPE, content_type);
-    request.set_body(body);
-    Ok(request)
+    request.set_body(body.to_string().into_bytes());
+    request
 }
 
 fn if_match(request: &mut Request, condition: Condition) {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use dtdl::ModelId;
+
 use super::Malformed;
 
 /// A failed operation. Says what the service said and carries no secret.
@@ -88,6 +90,14 @@ pub enum Error {
         /// What is wrong with the answer.
         reason: String,
     },
+    /// The service has a model that it should have refused, or that uses what is not known here.
+    #[error("model {model}, or one that it extends or contains, cannot be read: {reason}")]
+    UnreadableModel {
+        /// The model that was asked for.
+        model: ModelId,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The answer has more rows, pages or bytes than a caller of ours can want.
     #[error("the answer to {operation} is larger than {limit}")]
     TooLarge {
@@ -112,9 +122,11 @@ impl Error {
             | Self::Connection { .. }
             | Self::Token { .. }
             | Self::Answer { .. } => true,
-            Self::NotFound { .. } | Self::PreconditionFailed { .. } | Self::Refused { .. } | Self::TooLarge { .. } => {
-                false
-            }
+            Self::NotFound { .. }
+            | Self::PreconditionFailed { .. }
+            | Self::Refused { .. }
+            | Self::UnreadableModel { .. }
+            | Self::TooLarge { .. } => false,
         }
     }
 
@@ -138,6 +150,7 @@ impl Error {
             | Self::Connection { .. }
             | Self::Token { .. }
             | Self::Answer { .. }
+            | Self::UnreadableModel { .. }
             | Self::TooLarge { .. } => None,
         }
     }

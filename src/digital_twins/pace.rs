@@ -13,6 +13,8 @@ use azure_core::http::headers::{Headers, RETRY_AFTER};
 use azure_core::http::policies::{Policy, PolicyResult};
 use azure_core::http::{Context, Request, StatusCode};
 
+use super::wire::pass_on;
+
 /// The longest that a call waits for its turn; one that had to wait longer is refused at once, unsent.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 /// How long to stop where a 429 does not say.
@@ -37,8 +39,6 @@ pub(super) enum Class {
 }
 
 impl Class {
-    const ALL: [Self; 5] = [Self::Read, Self::Patch, Self::CreateOrDelete, Self::Query, Self::Model];
-
     /// Documented requests a second.
     const fn limit(self) -> f64 {
         match self {
@@ -134,36 +134,49 @@ pub(super) struct Refused {
 /// The pace of one process, shared by all its calls.
 #[derive(Debug)]
 pub(super) struct Pace {
-    buckets: [(Class, Mutex<Bucket>); 5],
+    reads: Mutex<Bucket>,
+    patches: Mutex<Bucket>,
+    creations_and_deletions: Mutex<Bucket>,
+    queries: Mutex<Bucket>,
+    models: Mutex<Bucket>,
 }
 
 impl Pace {
     /// `share`: the part of the documented limits to use, above 0.0, at most 1.0.
     pub(super) fn new(share: f64) -> Self {
-        let now = now();
-        Self { buckets: Class::ALL.map(|class| (class, Mutex::new(Bucket::new(class.limit() * share, now)))) }
+        let bucket = |class: Class| Mutex::new(Bucket::new(class.limit() * share, now()));
+        Self {
+            reads: bucket(Class::Read),
+            patches: bucket(Class::Patch),
+            creations_and_deletions: bucket(Class::CreateOrDelete),
+            queries: bucket(Class::Query),
+            models: bucket(Class::Model),
+        }
     }
 
-    fn with<T>(&self, class: Class, change: impl FnOnce(&mut Bucket, Instant) -> T) -> Option<T> {
-        let (_, bucket) = self.buckets.iter().find(|(of, _)| *of == class)?;
+    fn with<T>(&self, class: Class, change: impl FnOnce(&mut Bucket, Instant) -> T) -> T {
+        let bucket = match class {
+            Class::Read => &self.reads,
+            Class::Patch => &self.patches,
+            Class::CreateOrDelete => &self.creations_and_deletions,
+            Class::Query => &self.queries,
+            Class::Model => &self.models,
+        };
         // A bucket is plain numbers: whoever panicked while holding it left them usable.
-        let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(change(&mut bucket, now()))
+        change(&mut bucket.lock().unwrap_or_else(PoisonError::into_inner), now())
     }
 
-    async fn wait_for_turn(&self, class: Class) -> azure_core::Result<Option<Turn>> {
-        let Some(turn) = self.with(class, Bucket::take) else { return Ok(None) };
-        let turn = turn.map_err(refused)?;
+    async fn wait_for_turn(&self, class: Class) -> azure_core::Result<Turn> {
+        let turn = self.with(class, Bucket::take).map_err(refused)?;
         if turn.wait > Duration::ZERO {
             tokio::time::sleep(turn.wait).await;
             // A 429 to another call may have stopped the class meanwhile.
-            let blocked = self.with(class, |bucket, now| bucket.blocked_until.saturating_duration_since(now));
-            match blocked.unwrap_or_default() {
+            match self.with(class, |bucket, now| bucket.blocked_until.saturating_duration_since(now)) {
                 still if still > MAX_WAIT => return Err(refused(still)),
                 still => tokio::time::sleep(still).await,
             }
         }
-        Ok(Some(Turn { taken: now(), ..turn }))
+        Ok(Turn { taken: now(), ..turn })
     }
 }
 
@@ -179,19 +192,14 @@ fn refused(wait: Duration) -> azure_core::Error {
 #[async_trait]
 impl Policy for Pace {
     async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
-        let Some((following, rest)) = next.split_first() else {
-            return Err(azure_core::Error::with_message(ErrorKind::Other, "a pipeline ends with its transport"));
-        };
         let class = ctx.value::<Class>().copied().unwrap_or(Class::Read);
         let turn = self.wait_for_turn(class).await?;
-        let response = following.send(ctx, request, rest).await?;
+        let response = pass_on(ctx, request, next).await?;
         let (status, pause) = (response.status(), retry_after(response.headers()));
-        self.with(class, |bucket, now| match (status, turn) {
-            (StatusCode::TooManyRequests, Some(turn)) => {
-                bucket.throttled(turn, pause.unwrap_or(DEFAULT_PAUSE), now);
-            }
-            (StatusCode::ServiceUnavailable, _) => bucket.pause(pause.unwrap_or_default(), now),
-            (status, _) if status.is_success() => bucket.succeeded(now),
+        self.with(class, |bucket, now| match status {
+            StatusCode::TooManyRequests => bucket.throttled(turn, pause.unwrap_or(DEFAULT_PAUSE), now),
+            StatusCode::ServiceUnavailable => bucket.pause(pause.unwrap_or_default(), now),
+            status if status.is_success() => bucket.succeeded(now),
             _ => {}
         });
         Ok(response)

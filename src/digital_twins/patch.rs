@@ -4,7 +4,6 @@ use std::fmt;
 
 use dtdl::ModelId;
 use jiff::Timestamp;
-use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
@@ -85,17 +84,24 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "op", rename_all = "lowercase")]
+#[derive(Debug, Clone, PartialEq)]
 enum Operation {
     Add { path: String, value: Value },
     Replace { path: String, value: Value },
     Remove { path: String },
 }
 
-/// A JSON Patch of one twin: one write, all of it or nothing.
-///
-/// Serializes to the patch document: first the values in the order they were added, then the source times.
+impl Operation {
+    fn to_json(&self) -> Value {
+        match self {
+            Self::Add { path, value } => json!({ "op": "add", "path": path, "value": value }),
+            Self::Replace { path, value } => json!({ "op": "replace", "path": path, "value": value }),
+            Self::Remove { path } => json!({ "op": "remove", "path": path }),
+        }
+    }
+}
+
+/// A JSON Patch of one twin: one write, all of it or nothing. Serializes to [`to_json`](Self::to_json).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Patch {
     operations: Vec<Operation>,
@@ -152,6 +158,16 @@ impl Patch {
         self
     }
 
+    /// The patch document: first the values in the order they were added, then the source times.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let values = self.operations.iter().map(Operation::to_json);
+        let times = self.source_times.iter().map(|(property, time)| {
+            json!({ "op": "replace", "path": property.source_time_pointer(), "value": time.to_string() })
+        });
+        values.chain(times).collect()
+    }
+
     /// The same patch without source times.
     #[must_use]
     pub fn without_source_times(&self) -> Self {
@@ -173,19 +189,12 @@ impl Patch {
 
 impl Serialize for Patch {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut document = serializer.serialize_seq(Some(self.operations.len() + self.source_times.len()))?;
-        for operation in &self.operations {
-            document.serialize_element(operation)?;
-        }
-        for (property, time) in &self.source_times {
-            let (path, value) = (property.source_time_pointer(), Value::String(time.to_string()));
-            document.serialize_element(&Operation::Replace { path, value })?;
-        }
-        document.end()
+        self.to_json().serialize(serializer)
     }
 }
 
 /// A twin to make: its model and what is known at the start. All properties are optional, components are not.
+/// Serializes to [`to_json`](Self::to_json).
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewTwin {
     document: Map<String, Value>,
@@ -221,20 +230,17 @@ impl NewTwin {
         self.document.insert(name.to_owned(), json!({ "$metadata": {} }));
         self
     }
+
+    /// The document that makes it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let metadata = ("$metadata".to_owned(), Value::Object(self.metadata.clone()));
+        Value::Object(std::iter::once(metadata).chain(self.document.clone()).collect())
+    }
 }
 
 impl Serialize for NewTwin {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(
-            std::iter::once(("$metadata", Member::Metadata(&self.metadata)))
-                .chain(self.document.iter().map(|(name, value)| (name.as_str(), Member::Value(value)))),
-        )
+        self.to_json().serialize(serializer)
     }
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Member<'a> {
-    Metadata(&'a Map<String, Value>),
-    Value(&'a Value),
 }

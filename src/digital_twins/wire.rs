@@ -102,10 +102,7 @@ struct TooLarge;
 #[async_trait]
 impl Policy for ReadWhole {
     async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
-        let Some((following, rest)) = next.split_first() else {
-            return Err(azure_core::Error::with_message(ErrorKind::Other, "a pipeline ends with its transport"));
-        };
-        let (status, headers, mut stream) = following.send(ctx, request, rest).await?.deconstruct();
+        let (status, headers, mut stream) = pass_on(ctx, request, next).await?.deconstruct();
         let mut body = BytesMut::new();
         while let Some(chunk) = stream.next().await {
             let chunk = chunk?;
@@ -115,6 +112,14 @@ impl Policy for ReadWhole {
             body.extend_from_slice(&chunk);
         }
         Ok(AsyncRawResponse::from_bytes(status, headers, body.freeze()))
+    }
+}
+
+/// Sends a request on to the next policy of a pipeline.
+pub(super) async fn pass_on(ctx: &Context<'_>, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
+    match next.split_first() {
+        Some((following, rest)) => following.send(ctx, request, rest).await,
+        None => Err(azure_core::Error::with_message(ErrorKind::Other, "a pipeline ends with its transport")),
     }
 }
 
@@ -140,7 +145,7 @@ fn cause<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error +
 pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = String::new();
     for error in std::iter::successors(Some(error), |error| error.source()) {
-        let message = error.to_string().replace(['\r', '\n'], " ");
+        let message = one_line(error.to_string());
         if text.ends_with(&message) {
             continue;
         }
@@ -150,6 +155,10 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         text.push_str(&message);
     }
     text
+}
+
+fn one_line(text: String) -> String {
+    if text.contains(char::is_control) { text.replace(char::is_control, " ") } else { text }
 }
 
 #[derive(Deserialize)]
@@ -180,7 +189,7 @@ struct ErrorDetail {
 fn from_answer(status: u16, headers: &Headers, body: &[u8]) -> Error {
     let ErrorMembers { code, message, details } =
         serde_json::from_slice::<ErrorBody>(body).map(|body| body.error).unwrap_or_default();
-    let message = message.map_or_else(|| excerpt(body), |message| message.replace(['\r', '\n'], " "));
+    let message = message.map_or_else(|| excerpt(body), one_line);
     match (status, code) {
         (401, _) => Error::Denied {
             status,
@@ -200,7 +209,7 @@ fn from_answer(status: u16, headers: &Headers, body: &[u8]) -> Error {
             status,
             code: code.unwrap_or_else(|| "no code".to_owned()),
             message,
-            details: details.into_iter().filter_map(|detail| detail.message).collect(),
+            details: details.into_iter().filter_map(|detail| detail.message).map(one_line).collect(),
         },
     }
 }
@@ -208,10 +217,8 @@ fn from_answer(status: u16, headers: &Headers, body: &[u8]) -> Error {
 /// The beginning of a body that is not in the service's error form, on one line.
 fn excerpt(body: &[u8]) -> String {
     const LONGEST: usize = 200;
-    let text = String::from_utf8_lossy(body);
-    let mut text: String = text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.is_empty() {
-        text.push_str("empty body");
+    match one_line(String::from_utf8_lossy(body).chars().take(LONGEST).collect()) {
+        text if text.is_empty() => "empty body".to_owned(),
+        text => text,
     }
-    text
 }

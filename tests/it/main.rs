@@ -14,3 +14,4 @@ mod fixtures;
 mod host;
 mod process;
 mod server;
+mod wire;
