@@ -168,7 +168,7 @@ impl Endpoint for DeviceSession {
             let answer = self.poll(parameter(query, "operationId")).await;
             return Ok(Some(self.outgoing(parameter(query, "$rid"), answer)));
         }
-        Err(Refused(format!("{topic} is not a topic of DPS")))
+        Err(Refused("not a topic of DPS".into()))
     }
 
     async fn pushed(&mut self) -> Push {

@@ -91,9 +91,9 @@ impl DeviceSession {
         twin_answer(error.code() / 1000, request_id, "", &body.to_string())
     }
 
-    async fn send(&self, topic: &str, message: Incoming<'_>) -> Result<(), Refused> {
+    async fn send(&self, message: Incoming<'_>) -> Result<(), Refused> {
         let (from, mut sent) =
-            Message::from_topic(topic, message.payload).map_err(|error| Refused(format!("{topic}: {error}")))?;
+            Message::from_topic(message.topic, message.payload).map_err(|error| Refused(error.to_string()))?;
         if from != self.sender.at {
             return Err(Refused(format!("{} may not send as {from}", self.sender.at)));
         }
@@ -143,7 +143,7 @@ impl Endpoint for DeviceSession {
             // An answer to a call that nobody waits for (any more).
             return Ok(None);
         }
-        self.send(topic, message.clone()).await.map(|()| None)
+        self.send(message).await.map(|()| None)
     }
 
     async fn pushed(&mut self) -> Push {

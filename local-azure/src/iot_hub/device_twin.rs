@@ -5,43 +5,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-/// What IoT Hub writes for a time that has not come yet.
-pub(super) const NEVER: &str = "0001-01-01T00:00:00Z";
-
-const TAGS_BYTES: usize = 8 * 1024;
-const PROPERTIES_BYTES: usize = 32 * 1024;
-const DEPTH: usize = 10;
-const KEY_BYTES: usize = 1024;
-const TEXT_BYTES: usize = 4096;
-
-/// A patch of a device twin is not possible.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TwinError {
-    /// A section is not an object.
-    #[error("{section} must be a JSON object")]
-    NotAnObject {
-        /// `tags`, `desired` or `reported`.
-        section: &'static str,
-    },
-    /// A key, value or the depth breaks a rule.
-    #[error("{section}: {rule} (IoT Hub: understand and use device twins, device twin format)")]
-    Rule {
-        /// `tags`, `desired` or `reported`.
-        section: &'static str,
-        /// The rule.
-        rule: &'static str,
-    },
-    /// A section would grow too large.
-    #[error("{section} would have {bytes} bytes, at most {limit} are allowed")]
-    TooLarge {
-        /// `tags`, `desired` or `reported`.
-        section: &'static str,
-        /// What it would have.
-        bytes: usize,
-        /// What it may have.
-        limit: usize,
-    },
-}
+use super::{
+    properties::{Properties, merge},
+    twin_format::{PROPERTIES_BYTES, TAGS_BYTES, TwinError, check, object},
+};
 
 /// The twin of a device or a module.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,12 +58,12 @@ impl DeviceTwin {
 
     /// The version of the desired properties.
     pub fn desired_version(&self) -> u64 {
-        self.desired.version
+        self.desired.version()
     }
 
     /// The version of the reported properties.
     pub fn reported_version(&self) -> u64 {
-        self.reported.version
+        self.reported.version()
     }
 
     /// The ETag, without quotes.
@@ -116,7 +83,7 @@ impl DeviceTwin {
         }
         if let Some(desired) = &patch.desired {
             twin.desired.patch(object(desired, "desired")?, now, true);
-            check(&twin.desired.values, "desired", PROPERTIES_BYTES)?;
+            check(twin.desired.values(), "desired", PROPERTIES_BYTES)?;
         }
         twin.version += 1;
         twin.etag += 1;
@@ -130,7 +97,7 @@ impl DeviceTwin {
     pub fn replaced(&self, by: &TwinPatch, now: Timestamp) -> Result<Self, TwinError> {
         let mut emptied = self.clone();
         emptied.tags.clear();
-        emptied.desired = Properties { version: self.desired.version, ..Properties::new() };
+        emptied.desired.clear();
         let desired = by.desired.clone().or_else(|| Some(json!({})));
         emptied.patched(&TwinPatch { tags: by.tags.clone(), desired }, now)
     }
@@ -142,7 +109,7 @@ impl DeviceTwin {
     pub fn reported(&self, patch: &Value, now: Timestamp) -> Result<Self, TwinError> {
         let mut twin = self.clone();
         twin.reported.patch(object(patch, "reported")?, now, false);
-        check(&twin.reported.values, "reported", PROPERTIES_BYTES)?;
+        check(twin.reported.values(), "reported", PROPERTIES_BYTES)?;
         twin.version += 1;
         Ok(twin)
     }
@@ -173,165 +140,13 @@ impl DeviceTwin {
         let (section, rest) = if let Some(rest) = path.strip_prefix("tags.") {
             (&self.tags, rest)
         } else if let Some(rest) = path.strip_prefix("properties.desired.") {
-            (&self.desired.values, rest)
+            (self.desired.values(), rest)
         } else {
-            (&self.reported.values, path.strip_prefix("properties.reported.")?)
+            (self.reported.values(), path.strip_prefix("properties.reported.")?)
         };
         let mut names = rest.split('.');
         let first = section.get(names.next()?)?;
         names.try_fold(first, |value, name| value.get(name))
-    }
-}
-
-/// A versioned section with the times of its changes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Properties {
-    values: Map<String, Value>,
-    metadata: Map<String, Value>,
-    version: u64,
-}
-
-impl Properties {
-    fn new() -> Self {
-        let metadata = Map::from_iter([("$lastUpdated".to_owned(), NEVER.into())]);
-        Self { values: Map::new(), metadata, version: 1 }
-    }
-
-    /// Desired properties remember in which version each was set, reported ones do not.
-    fn patch(&mut self, patch: &Map<String, Value>, now: Timestamp, versioned: bool) {
-        self.version += 1;
-        let stamp = Stamp { time: format!("{now:.7}"), version: versioned.then_some(self.version) };
-        merge_stamped(&mut self.values, &mut self.metadata, patch, &stamp);
-    }
-
-    fn plain(&self) -> Value {
-        let mut members = self.values.clone();
-        members.insert("$version".into(), self.version.into());
-        members.into()
-    }
-
-    fn with_metadata(&self) -> Value {
-        let mut members = self.values.clone();
-        members.insert("$metadata".into(), self.metadata.clone().into());
-        members.insert("$version".into(), self.version.into());
-        members.into()
-    }
-}
-
-struct Stamp {
-    time: String,
-    version: Option<u64>,
-}
-
-impl Stamp {
-    fn put(&self, metadata: &mut Map<String, Value>) {
-        metadata.insert("$lastUpdated".into(), self.time.clone().into());
-        if let Some(version) = self.version {
-            metadata.insert("$lastUpdatedVersion".into(), version.into());
-        }
-    }
-}
-
-/// JSON Merge Patch: null removes, objects merge, all else replaces. `$version` and `$metadata` are read-only.
-fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
-    for (name, value) in patch.iter().filter(|(name, _)| !name.starts_with('$')) {
-        match value {
-            Value::Null => {
-                target.shift_remove(name);
-            }
-            Value::Object(patch) => {
-                if let Some(members) = child(target, name) {
-                    merge(members, patch);
-                }
-            }
-            _ => {
-                target.insert(name.clone(), value.clone());
-            }
-        }
-    }
-}
-
-fn merge_stamped(
-    target: &mut Map<String, Value>,
-    metadata: &mut Map<String, Value>,
-    patch: &Map<String, Value>,
-    stamp: &Stamp,
-) {
-    stamp.put(metadata);
-    for (name, value) in patch.iter().filter(|(name, _)| !name.starts_with('$')) {
-        match value {
-            Value::Null => {
-                target.shift_remove(name);
-                metadata.shift_remove(name);
-            }
-            Value::Object(patch) => {
-                if let (Some(members), Some(metadata)) = (child(target, name), child(metadata, name)) {
-                    merge_stamped(members, metadata, patch, stamp);
-                }
-            }
-            _ => {
-                target.insert(name.clone(), value.clone());
-                let mut leaf = Map::new();
-                stamp.put(&mut leaf);
-                metadata.insert(name.clone(), leaf.into());
-            }
-        }
-    }
-}
-
-/// The object called `name`, made if there is none; whatever else was there is replaced.
-fn child<'a>(parent: &'a mut Map<String, Value>, name: &str) -> Option<&'a mut Map<String, Value>> {
-    let slot = parent.entry(name).or_insert_with(|| Map::new().into());
-    if !slot.is_object() {
-        *slot = Map::new().into();
-    }
-    slot.as_object_mut()
-}
-
-fn object<'a>(value: &'a Value, section: &'static str) -> Result<&'a Map<String, Value>, TwinError> {
-    let members = value.as_object().ok_or(TwinError::NotAnObject { section })?;
-    // Checked before merging too: merging recurses as deep as the patch.
-    check_members(members, 1).map_err(|rule| TwinError::Rule { section, rule })?;
-    Ok(members)
-}
-
-fn check(members: &Map<String, Value>, section: &'static str, limit: usize) -> Result<(), TwinError> {
-    check_members(members, 1).map_err(|rule| TwinError::Rule { section, rule })?;
-    let bytes = members.iter().map(|(name, value)| name.len() + value.to_string().len()).sum();
-    if bytes > limit { Err(TwinError::TooLarge { section, bytes, limit }) } else { Ok(()) }
-}
-
-fn check_members(members: &Map<String, Value>, depth: usize) -> Result<(), &'static str> {
-    if depth > DEPTH {
-        return Err("objects nest at most 10 deep");
-    }
-    for (name, value) in members {
-        let system = depth == 1 && matches!(name.as_str(), "$version" | "$metadata");
-        if system {
-            continue;
-        }
-        if name.is_empty() || name.len() > KEY_BYTES {
-            return Err("a name has 1 to 1024 bytes");
-        }
-        if name.contains(|c: char| c.is_control() || matches!(c, '.' | '$' | ' ')) {
-            return Err("a name has no control character, dot, dollar sign or space");
-        }
-        check_value(value, depth)?;
-    }
-    Ok(())
-}
-
-fn check_value(value: &Value, depth: usize) -> Result<(), &'static str> {
-    const INTEGERS: std::ops::RangeInclusive<i64> = -4_503_599_627_370_496..=4_503_599_627_370_495;
-    match value {
-        Value::String(text) if text.len() > TEXT_BYTES => Err("a text has at most 4096 bytes"),
-        Value::Number(number) if !number.is_f64() && !number.as_i64().is_some_and(|n| INTEGERS.contains(&n)) => {
-            Err("an integer lies between -4503599627370496 and 4503599627370495")
-        }
-        Value::Object(members) => check_members(members, depth + 1),
-        Value::Array(items) if depth >= DEPTH && !items.is_empty() => Err("objects nest at most 10 deep"),
-        Value::Array(items) => items.iter().try_for_each(|item| check_value(item, depth + 1)),
-        _ => Ok(()),
     }
 }
 
@@ -410,24 +225,6 @@ mod tests {
         let twin = twin.replaced(&patch(json!({"tags": {"c": 1}})), now()).unwrap();
         assert_eq!(Value::from(twin.tags().clone()), json!({"c": 1}));
         assert_eq!(twin.for_device()["desired"], json!({"$version": 3}));
-    }
-
-    #[test]
-    fn what_breaks_a_rule_of_the_format_is_refused() {
-        let deep = (0..11).fold(json!({}), |inner, _| json!({ "a": inner }));
-        let cases = [
-            json!({"tags": 1}),
-            json!({"tags": {"a.b": 1}}),
-            json!({"tags": {"a": {"$b": 1}}}),
-            json!({"tags": {"": 1}}),
-            json!({"tags": {"a": 4_503_599_627_370_496_i64}}),
-            json!({"tags": {"a": "x".repeat(4097)}}),
-            json!({"tags": {"a": "x".repeat(4096), "b": "x".repeat(4096)}}),
-            json!({ "tags": deep }),
-        ];
-        for case in cases {
-            assert!(DeviceTwin::default().patched(&patch(case.clone()), now()).is_err(), "{case}");
-        }
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Message {
         Ok(())
     }
 
-    /// The size that [`MESSAGE_BYTES`] limits.
+    /// The size that is limited to 256 KiB: body, values, names of application properties.
     pub fn size(&self) -> usize {
         let values = |map: &Map<String, Value>| map.values().map(text_len).sum::<usize>();
         let names = self.application_properties.keys().map(String::len).sum::<usize>();

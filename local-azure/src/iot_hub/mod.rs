@@ -9,11 +9,13 @@ mod lifecycle;
 mod message;
 mod names;
 mod policy;
+mod properties;
 mod registry;
 mod routing;
 mod service_api;
 mod sign_in;
 mod state;
+mod twin_format;
 mod view;
 
 use std::{
@@ -29,7 +31,7 @@ use serde::Serialize;
 use self::connections::Connections;
 pub(crate) use self::message::MESSAGE_BYTES;
 pub use self::{
-    device_twin::{DeviceTwin, TwinError, TwinPatch},
+    device_twin::{DeviceTwin, TwinPatch},
     error::{Denial, Error},
     message::{Message, TopicError},
     names::{Address, DeviceId, HostName, IdError, ModuleId},
@@ -38,6 +40,7 @@ pub use self::{
     routing::{Enrichment, Route, Source},
     service_api::router,
     state::{Change, Entry, Identity, KeyPair, State, Status},
+    twin_format::TwinError,
 };
 use crate::{clock::Clock, gate::Gate, store::Store};
 

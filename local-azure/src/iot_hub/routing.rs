@@ -114,11 +114,13 @@ pub(super) fn send(
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+
     use jiff::Timestamp;
     use serde_json::json;
 
     use super::*;
-    use crate::iot_hub::TwinPatch;
+    use crate::{clock::Clock, iot_hub::TwinPatch};
 
     fn stamped(value: &str, tags: &Value) -> Value {
         let patch = TwinPatch { tags: Some(tags.clone()), desired: None };
@@ -139,5 +141,27 @@ mod tests {
         assert_eq!(stamped("$iothubname", &json!({})), "contoso-hub");
         assert_eq!(stamped("site 7", &json!({})), "site 7");
         assert_eq!(stamped("$twin.tags.floor", &json!({"floor": 3})), "3");
+    }
+
+    #[test]
+    fn an_event_that_several_routes_take_arrives_once_at_an_endpoint() {
+        let event_hub = |name| Arc::new(EventHub::new(name, NonZeroUsize::MIN, [""; 0], Clock::system()));
+        let (first, second) = (event_hub("first"), event_hub("second"));
+        let route = |name: &str, endpoint: &Arc<EventHub>, source| Route {
+            name: name.into(),
+            source,
+            endpoint: Arc::clone(endpoint),
+            enrichments: vec![],
+        };
+        let routes = [
+            route("a", &first, Source::DeviceMessages),
+            route("b", &first, Source::DeviceMessages),
+            route("c", &second, Source::DeviceMessages),
+            route("d", &second, Source::DeviceLifecycleEvents),
+        ];
+        let (hub, device) = (HostName::new("hub"), "d1".parse().unwrap());
+        let reached = send(&routes, &hub, Source::DeviceMessages, &device, &EventData::default(), None);
+        assert_eq!(reached, 2);
+        assert_eq!([&first, &second].map(|hub| hub.read(0, None, 10).len()), [1, 1]);
     }
 }

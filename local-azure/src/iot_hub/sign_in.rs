@@ -72,7 +72,7 @@ impl IotHub {
         let connection = self.connections.open(&at, who.clean, user_name.model.clone(), now);
         // Looked at again now that the connection is known: a deletion from here on closes it.
         if !self.store.read(|state| state.may_connect(&at)) {
-            self.connections.ended(&at, &connection, now);
+            self.connections.forget(&at);
             return Err(ConnectReturnCode::NotAuthorized);
         }
         let good_for = Duration::try_from(expiry.duration_since(now)).unwrap_or_default();

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Address, Entry, IotHub, connections::Seen, device_twin::NEVER};
+use super::{Address, Entry, IotHub, connections::Seen, properties::NEVER};
 
 impl IotHub {
     /// The identity as JSON, keys included; `None` if there is none.

@@ -6,10 +6,11 @@ use local_azure::{
     dps::{Outcome, Reprovisioning},
     iot_hub::Condition,
 };
+use rumqttc::QoS;
 use serde_json::{Value, json};
 
 use crate::{
-    iot_site::{GROUP_KEY, HUB, OTHER_HUB, Options, Site, device, hub_connect},
+    iot_site::{GROUP_KEY, HUB, OTHER_HUB, Options, Site, device, dps_connect, hub_connect, poll, register},
     mqtt_client::device_key,
 };
 
@@ -270,5 +271,29 @@ async fn registrations_of_one_device_at_once_end_in_one_device_in_one_hub() {
     assert_eq!(names, BTreeSet::from([assignment.device.to_string()]));
     let there: Vec<usize> = site.hubs.iter().map(|hub| hub.counts().devices).collect();
     assert_eq!(there.iter().sum::<usize>(), 1);
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn state_that_is_written_and_read_again_goes_on_where_it_was() {
+    let site = Site::with(Options { retries: 1_000_000, ..Options::default() }).await;
+    site.hook.answers(|_| (200, choose(HUB, "thermo-01")));
+    let done = site.register("thermo-01").await;
+    site.hook.answers(|_| (503, String::new()));
+    let mut client = site.connect(dps_connect("thermo-02", GROUP_KEY)).await;
+    client.subscribe("$dps/registrations/res/#", QoS::AtLeastOnce).await;
+    let pending = register(&mut client, "thermo-02", None).await;
+
+    let again = site.restarted().await;
+    assert_eq!(again.hubs[0].device_twin(&device("thermo-01")), site.hubs[0].device_twin(&device("thermo-01")));
+    let mut client = again.connect(dps_connect("thermo-01", GROUP_KEY)).await;
+    client.subscribe("$dps/registrations/res/#", QoS::AtLeastOnce).await;
+    assert_eq!(poll(&mut client, done["operationId"].as_str().unwrap()).await.1, done);
+
+    let mut client = again.connect(dps_connect("thermo-02", GROUP_KEY)).await;
+    client.subscribe("$dps/registrations/res/#", QoS::AtLeastOnce).await;
+    let (topic, _) = poll(&mut client, pending["operationId"].as_str().unwrap()).await;
+    assert_eq!(topic, "$dps/registrations/res/404/?$rid=r2", "what was going on goes on nowhere");
+    again.stop().await;
     site.stop().await;
 }

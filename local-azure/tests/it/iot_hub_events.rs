@@ -4,6 +4,8 @@ use local_azure::{
     event_hubs::EventData,
     iot_hub::{Condition, Message, TopicError, TwinPatch},
 };
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use proptest::prelude::*;
 use rumqttc::{Connect, LastWill, Publish, QoS};
 use serde_json::{Map, Value, json};
 
@@ -250,4 +252,21 @@ fn topics_of_the_sdks_carry_their_properties() {
         assert_eq!(Value::from(message.application_properties), case["app"], "{name}");
     }
     assert_eq!(Message::from_topic("devices/d1/messages/events/a=%ff", "".into()), Err(TopicError::NotUtf8));
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_client_encodes_arrives(properties in prop::collection::hash_map("[^$].{0,12}", ".{0,12}", 0..6)) {
+        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let bag: Vec<String> = properties.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+        let topic = format!("devices/d1/messages/events/{}", bag.join("&"));
+        let (_, message) = Message::from_topic(&topic, "".into()).unwrap();
+        let expected: Map<String, Value> = properties.into_iter().map(|(name, value)| (name, value.into())).collect();
+        prop_assert_eq!(message.application_properties, expected);
+    }
+
+    #[test]
+    fn no_topic_panics(topic in "(devices/d1/(modules/)?)?(messages/events/)?.{0,40}") {
+        let _ = Message::from_topic(&topic, "".into());
+    }
 }

@@ -17,6 +17,7 @@ use local_azure::{
     iot_hub::{self, Address, Enrichment, HostName, IotHub, KeyPair, NewIdentity, Permissions, Policy, Route, Source},
     mqtt::{self, Limits, Services},
     sas::Key,
+    store::Store,
 };
 use rumqttc::{Connect, ConnectReturnCode, QoS};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -121,14 +122,32 @@ impl Site {
     }
 
     pub(crate) async fn with(options: Options) -> Self {
+        let states = options.hubs.iter().map(|_| iot_hub::State::default()).collect();
+        Self::resume(options, states, dps::State::default()).await
+    }
+
+    /// Another site that begins with what this one holds, written to JSON and read again.
+    pub(crate) async fn restarted(&self) -> Self {
+        fn copy<S: local_azure::store::State>(store: &Store<S>) -> S {
+            serde_json::from_str(&store.read(|state| serde_json::to_string(state).unwrap())).unwrap()
+        }
+        let hubs = self.hubs.iter().map(|hub| copy(hub.store())).collect();
+        Self::resume(Options::default(), hubs, copy(self.dps.store())).await
+    }
+
+    async fn resume(options: Options, states: Vec<iot_hub::State>, state: dps::State) -> Self {
         let clock = Clock::manual(Timestamp::from_second(NOW).unwrap());
         let gate = Arc::new(Gate::default());
         let shutdown = CancellationToken::new();
         let event_hub =
             |name| Arc::new(EventHub::new(name, NonZeroUsize::new(2).unwrap(), ["adt-functions"], clock.clone()));
         let (telemetry, lifecycle) = (event_hub("deviceevents"), event_hub("lifecycleevents"));
-        let hubs: Vec<Arc<IotHub>> =
-            options.hubs.iter().map(|name| hub(name, &telemetry, &lifecycle, &clock, &gate)).collect();
+        let hubs: Vec<Arc<IotHub>> = options
+            .hubs
+            .iter()
+            .zip(states)
+            .map(|(name, state)| hub(name, state, &telemetry, &lifecycle, &clock, &gate))
+            .collect();
         let (hook, webhook) = webhook(&shutdown).await;
         let settings = dps::Settings {
             id_scope: ID_SCOPE.into(),
@@ -148,7 +167,6 @@ impl Site {
             },
             retry_after: Duration::from_secs(3),
         };
-        let state = dps::State::default();
         let dps = Dps::new(settings, hubs.clone(), state, clock.clone(), gate, shutdown.clone()).unwrap();
         let (acceptor, certificate) = tls();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -264,6 +282,7 @@ pub(crate) fn module(device: &str, module: &str) -> Address {
 
 fn hub(
     name: &str,
+    state: iot_hub::State,
     telemetry: &Arc<EventHub>,
     lifecycle: &Arc<EventHub>,
     clock: &Clock,
@@ -288,7 +307,7 @@ fn hub(
             route("lifecycle", Source::DeviceLifecycleEvents, lifecycle),
         ],
     };
-    Arc::new(IotHub::new(settings, iot_hub::State::default(), clock.clone(), Arc::clone(gate)))
+    Arc::new(IotHub::new(settings, state, clock.clone(), Arc::clone(gate)))
 }
 
 async fn webhook(shutdown: &CancellationToken) -> (Hook, Webhook) {
