@@ -111,7 +111,7 @@ struct Inner {
     relationships: BTreeMap<String, Value>,
     /// What queries return while the index lags behind.
     lagging: Option<Vec<Value>>,
-    takes_source_times: bool,
+    refuses_source_times: Vec<&'static str>,
     latency: Duration,
     calls: Vec<String>,
     script: Vec<(String, Step)>,
@@ -131,7 +131,7 @@ impl Service {
     /// An instance with these models and no twin.
     pub(crate) fn with_models(models: impl IntoIterator<Item = Value>) -> Self {
         let models = models.into_iter().collect();
-        Self(Arc::new(Mutex::new(Inner { models, takes_source_times: true, ..Inner::default() })))
+        Self(Arc::new(Mutex::new(Inner { models, ..Inner::default() })))
     }
 
     /// A client of the instance.
@@ -157,8 +157,9 @@ impl Service {
         inner.lagging = Some(inner.twins.by_id.values().cloned().collect());
     }
 
-    pub(crate) fn refuse_source_times(&self) {
-        self.inner().takes_source_times = false;
+    /// From now on, calls of this verb are refused if they say a source time.
+    pub(crate) fn refuse_source_times(&self, verb: &'static str) {
+        self.inner().refuses_source_times.push(verb);
     }
 
     pub(crate) fn with_twins<T>(&self, act: impl FnOnce(&mut Twins) -> T) -> T {
@@ -185,10 +186,10 @@ impl Inner {
             Body::Bytes(bytes) if !bytes.is_empty() => serde_json::from_slice(bytes).unwrap(),
             _ => Value::Null,
         };
-        if !self.takes_source_times && body.to_string().contains("sourceTime") {
+        let (verb, target) = call.split_once(' ').unwrap_or((call, ""));
+        if self.refuses_source_times.contains(&verb) && body.to_string().contains("sourceTime") {
             return refusal(400, "JsonPatchInvalid");
         }
-        let (verb, target) = call.split_once(' ').unwrap_or((call, ""));
         let if_match = request.headers().get_optional_str(&IF_MATCH);
         let current = self.twins.get(target).cloned();
         match (verb, current) {

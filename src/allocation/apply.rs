@@ -63,7 +63,7 @@ impl DpsAdtAllocation {
             Written::Settled(settled) => settled,
             Written::Conflict(Conflict { twin, .. }) => {
                 self.look_again(&mut sight, &twin).await?;
-                match self.plan(registration, &sight, Moment::now(true)).await? {
+                match self.plan(registration, &sight, Moment::now()).await? {
                     Plan::Keep { id, model } => Settled { twin: id, model, is_new: false },
                     Plan::Create { .. } | Plan::Patch { .. } => return Err(Failure::Contended { twin }),
                 }
@@ -104,14 +104,19 @@ impl DpsAdtAllocation {
 
     /// Plans and writes. Where the service refuses the write with a source time, the same again without.
     async fn decide(&self, registration: Registration<'_>, sight: &Sight) -> Result<Written, Failure> {
-        let source_times = self.directory.source_times();
-        let moment = Moment::now(source_times.are_taken());
+        let (of_new_twins, of_patches) = (&self.source_times_of_new_twins, self.directory.source_times());
+        let (in_new_twins, in_patches) = (of_new_twins.are_taken(), of_patches.are_taken());
+        let moment = Moment { in_new_twins, in_patches, ..Moment::now() };
         let plan = self.plan(registration, sight, moment).await?;
+        let (source_times, were_tried) = match plan {
+            Plan::Create { .. } => (of_new_twins, in_new_twins),
+            Plan::Patch { .. } | Plan::Keep { .. } => (of_patches, in_patches),
+        };
         match self.write(plan, moment).await {
-            Err(Error::Refused { .. }) if moment.with_source_time => {}
+            Err(Error::Refused { .. }) if were_tried => {}
             written => return Ok(written?),
         }
-        let moment = Moment { with_source_time: false, ..moment };
+        let moment = moment.unsaid();
         let plan = self.plan(registration, sight, moment).await?;
         let written = self.write(plan, moment).await?;
         if matches!(written, Written::Settled(_)) {
@@ -138,7 +143,8 @@ impl DpsAdtAllocation {
             Plan::Create { id, twin, model } => match self.client.create(&id, &twin).await? {
                 Creation::Created(_) => (id, model, true),
                 Creation::Exists => {
-                    return Ok(Written::Conflict(Conflict { twin: id, created_at: moment.source_time() }));
+                    let created_at = moment.in_new_twins.then_some(moment.now);
+                    return Ok(Written::Conflict(Conflict { twin: id, created_at }));
                 }
             },
             Plan::Patch { id, etag, patch, model } => {

@@ -27,7 +27,7 @@ pub use hub::{HubHost, LinkedHubs};
 pub use plan::{Models, Moment, Plan, Registration, Rejection, Seen, choose_twin};
 pub use request::{AllocationRequest, InitialTwin, Malformed};
 
-use crate::binding::Directory;
+use crate::binding::{Directory, SourceTimes};
 use crate::digital_twins::Client;
 use crate::host::{HttpAnswer, HttpFunction, HttpRequest, InvocationId};
 use crate::settings;
@@ -44,6 +44,8 @@ pub struct DpsAdtAllocation {
     client: Client,
     directory: Directory,
     settings: settings::Allocation,
+    /// Whether new twins may have source times.
+    source_times_of_new_twins: SourceTimes,
 }
 
 impl DpsAdtAllocation {
@@ -51,7 +53,7 @@ impl DpsAdtAllocation {
     /// when its device registers.
     #[must_use]
     pub fn new(client: Client, directory: Directory, settings: settings::Allocation) -> Self {
-        Self { client, directory, settings }
+        Self { client, directory, settings, source_times_of_new_twins: SourceTimes::of_new_twins() }
     }
 
     async fn allocate(&self, body: &[u8], deadline: Instant) -> Result<AllocationAnswer, Failure> {

@@ -153,27 +153,30 @@ pub struct Registration<'a> {
     pub began: Timestamp,
 }
 
-/// When something is written, and whether Azure Digital Twins takes source times.
+/// When something is written, and where that may be said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
     /// Our clock.
     pub now: Timestamp,
-    /// Whether the write may say so.
-    pub with_source_time: bool,
+    /// Whether new twins may have source times.
+    pub in_new_twins: bool,
+    /// Whether patches may set source times.
+    pub in_patches: bool,
 }
 
 impl Moment {
     /// This moment, in whole microseconds: the service keeps no more than seven digits of a second.
     #[must_use]
-    pub fn now(with_source_time: bool) -> Self {
+    pub fn now() -> Self {
         let now = Timestamp::now();
-        Self { now: Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now), with_source_time }
+        let now = Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now);
+        Self { now, in_new_twins: true, in_patches: true }
     }
 
-    /// The time of the registration, as it is written.
+    /// The same moment, without a word of it.
     #[must_use]
-    pub fn source_time(&self) -> Option<Timestamp> {
-        self.with_source_time.then_some(self.now)
+    pub fn unsaid(self) -> Self {
+        Self { in_new_twins: false, in_patches: false, ..self }
     }
 }
 
@@ -199,8 +202,8 @@ impl Registration<'_> {
         if bookkeeping.registration_id {
             let name = HUB_REGISTRATION_ID.as_str();
             twin = twin.property(name, self.registration_id());
-            if let Some(time) = moment.source_time() {
-                twin = twin.source_time(name, time);
+            if moment.in_new_twins {
+                twin = twin.source_time(name, moment.now);
             }
         }
         if let Some(device) = self.device_id(bookkeeping) {
@@ -241,8 +244,8 @@ impl Registration<'_> {
             // The value too, though it seldom changes: without source times, its update time is
             // the time of the registration.
             patch = patch.add(HUB_REGISTRATION_ID.as_str(), self.registration_id());
-            if let Some(time) = moment.source_time() {
-                patch = patch.source_time(HUB_REGISTRATION_ID.as_str(), time);
+            if moment.in_patches {
+                patch = patch.source_time(HUB_REGISTRATION_ID.as_str(), moment.now);
             }
         }
         Ok(Plan::Patch { id, etag: twin.etag().clone(), patch, model })

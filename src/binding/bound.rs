@@ -10,7 +10,8 @@ use crate::digital_twins::{PropertyName, Twin, TwinId};
 /// device's last registration.
 pub const HUB_REGISTRATION_ID: PropertyName = PropertyName::literal("HubRegistrationId");
 
-/// The id of the device in IoT Hub, where it differs from the registration id.
+/// The id of the device in IoT Hub, where it differs from the registration id or the model has no
+/// `HubRegistrationId`.
 pub const HUB_DEVICE_ID: PropertyName = PropertyName::literal("HubDeviceId");
 
 /// The first DNS label of the hub that the device is assigned to.

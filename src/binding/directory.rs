@@ -179,7 +179,7 @@ impl Directory {
     #[must_use]
     pub fn new(client: Client, capacity: u64) -> Self {
         let devices = Cache::builder().max_capacity(capacity).time_to_live(CHOICE).build();
-        Self { client, twins: Cache::new(capacity), devices, source_times: SourceTimes::default() }
+        Self { client, twins: Cache::new(capacity), devices, source_times: SourceTimes::of_patches() }
     }
 
     /// The twin of `device`: the one that the event names (`id`), else the one that is bound to the
@@ -244,7 +244,7 @@ impl Directory {
         self.devices.invalidate(device);
     }
 
-    /// Whether Azure Digital Twins takes source times.
+    /// Whether Azure Digital Twins takes source times in patches.
     #[must_use]
     pub fn source_times(&self) -> &SourceTimes {
         &self.source_times

@@ -47,14 +47,30 @@ async fn registering_again_changes_only_the_time_of_the_registration() {
 }
 
 #[tokio::test]
-async fn refused_source_times_are_left_out_from_then_on() {
+async fn source_times_refused_in_patches_are_left_out_from_then_on() {
     let service = service();
-    service.refuse_source_times();
+    service.refuse_source_times("PATCH");
+    put(&service, "thermo-01", prepared("thermo-01"));
     let function = function(&service);
+    let patches = || service.calls().iter().filter(|call| *call == "PATCH thermo-01").count();
     assert_eq!(ask(&function, &body("thermo-01", THERMOSTAT)).await.0, StatusCode::OK);
-    assert_eq!(service.calls().iter().filter(|call| *call == "PUT thermo-01").count(), 2);
+    assert_eq!(patches(), 2);
     assert_eq!(ask(&function, &body("thermo-01", THERMOSTAT)).await.0, StatusCode::OK);
-    assert_eq!(service.calls().iter().filter(|call| *call == "PATCH thermo-01").count(), 1);
+    assert_eq!(patches(), 1);
+}
+
+#[tokio::test]
+async fn source_times_refused_in_new_twins_are_still_patched() {
+    let service = service();
+    service.refuse_source_times("PUT");
+    let function = function(&service);
+    for id in ["thermo-01", "thermo-02"] {
+        assert_eq!(ask(&function, &body(id, THERMOSTAT)).await.0, StatusCode::OK);
+        assert_eq!(get(&service, id)["$metadata"]["HubRegistrationId"].get("sourceTime"), None);
+    }
+    assert_eq!(service.calls().iter().filter(|call| call.starts_with("PUT")).count(), 3);
+    assert_eq!(ask(&function, &body("thermo-01", THERMOSTAT)).await.0, StatusCode::OK);
+    assert!(get(&service, "thermo-01")["$metadata"]["HubRegistrationId"]["sourceTime"].is_string());
 }
 
 #[tokio::test]
