@@ -27,7 +27,10 @@ use std::{
 };
 
 use axum::Router;
-use tokio::{sync::broadcast, task::JoinSet};
+use tokio::{
+    sync::{Mutex, broadcast},
+    task::JoinSet,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
@@ -120,7 +123,7 @@ pub struct FunctionsHost {
     console: Arc<Console>,
     blobs: Arc<Blobs>,
     journal: Journal,
-    running: JoinSet<()>,
+    running: Mutex<JoinSet<()>>,
 }
 
 impl FunctionsHost {
@@ -184,7 +187,16 @@ impl FunctionsHost {
             turn: AtomicUsize::new(0),
         });
         let (blobs, journal) = (around.blobs, around.journal);
-        Ok(Self { program: program.path, instances, http, pumps, console, blobs, journal, running })
+        Ok(Self {
+            program: program.path,
+            instances,
+            http,
+            pumps,
+            console,
+            blobs,
+            journal,
+            running: Mutex::new(running),
+        })
     }
 
     /// The HTTP functions, to be served on the functions port.
@@ -208,7 +220,7 @@ impl FunctionsHost {
         Ok(())
     }
 
-    /// Waits for a moment at which each function has finished every event of its event hub.
+    /// Waits until each function has finished every event that its event hub holds now, dead letters included.
     pub async fn caught_up(&self) {
         for pump in &self.pumps {
             // The group exists: the pump was made with it.
@@ -217,8 +229,9 @@ impl FunctionsHost {
     }
 
     /// Waits until, after the shutdown, everything in flight has ended and every handler is dead.
-    pub async fn stopped(&mut self) {
-        while self.running.join_next().await.is_some() {}
+    pub async fn stopped(&self) {
+        let mut running = self.running.lock().await;
+        while running.join_next().await.is_some() {}
     }
 
     /// How the handlers are.

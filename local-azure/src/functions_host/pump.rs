@@ -73,7 +73,10 @@ impl Pump {
             match self.deliver_all(&events, invoker, around, stop).await {
                 Delivered::Interrupted => break,
                 Delivered::Done => {
-                    self.counters.count(|counts| counts.events += events.len() as u64);
+                    self.counters.count(|counts| {
+                        counts.events += events.len() as u64;
+                        counts.retries = 0;
+                    });
                     self.event_hub.set_checkpoint(group, partition, last.sequence_number)?;
                 }
             }
