@@ -18,6 +18,9 @@ use crate::{
     mqtt::{Endpoint, Incoming, Outgoing, Push, Refused, Subscriptions},
 };
 
+const ENDED: &str =
+    "another connection took over, the device was disabled or deleted, or it does not keep up with its messages";
+
 /// Who sends, as the hub established it.
 #[derive(Debug, Clone)]
 pub(crate) struct Sender {
@@ -155,13 +158,11 @@ impl Endpoint for DeviceSession {
         };
         tokio::select! {
             biased;
-            () = self.connection.closing.cancelled() => {
-                Push::Close("another connection took over, or the device was disabled or deleted")
-            }
+            () = self.connection.closing.cancelled() => Push::Close(ENDED),
             () = expiry => Push::Close("the token expired"),
             message = self.connection.outgoing.recv() => match message {
                 Some(message) => Push::Message(message),
-                None => Push::Close("another connection took over, or the device was deleted"),
+                None => Push::Close(ENDED),
             },
         }
     }

@@ -88,6 +88,9 @@ pub(crate) struct Options {
     /// Another address than the webhook's own.
     pub(crate) webhook: Option<url::Url>,
     pub(crate) limits: Limits,
+    /// After how long devices are to ask again.
+    pub(crate) retry_after: Duration,
+    pub(crate) clock: Clock,
 }
 
 impl Default for Options {
@@ -100,6 +103,8 @@ impl Default for Options {
             retries: 2,
             webhook: None,
             limits: Limits::default(),
+            retry_after: Duration::from_secs(3),
+            clock: Clock::manual(Timestamp::from_second(NOW).unwrap()),
         }
     }
 }
@@ -111,7 +116,7 @@ pub(crate) struct Site {
     pub(crate) lifecycle: Arc<EventHub>,
     pub(crate) hook: Hook,
     pub(crate) address: SocketAddr,
-    certificate: CertificateDer<'static>,
+    pub(crate) certificate: CertificateDer<'static>,
     shutdown: CancellationToken,
     server: JoinHandle<()>,
 }
@@ -136,7 +141,7 @@ impl Site {
     }
 
     async fn resume(options: Options, states: Vec<iot_hub::State>, state: dps::State) -> Self {
-        let clock = Clock::manual(Timestamp::from_second(NOW).unwrap());
+        let clock = options.clock;
         let gate = Arc::new(Gate::default());
         let shutdown = CancellationToken::new();
         let event_hub =
@@ -165,7 +170,7 @@ impl Site {
                 step: Duration::from_millis(5),
                 ..Patience::default()
             },
-            retry_after: Duration::from_secs(3),
+            retry_after: options.retry_after,
         };
         let dps = Dps::new(settings, hubs.clone(), state, clock.clone(), gate, shutdown.clone()).unwrap();
         let (acceptor, certificate) = tls();
@@ -322,7 +327,7 @@ async fn webhook(shutdown: &CancellationToken) -> (Hook, Webhook) {
 }
 
 fn tls() -> (TlsAcceptor, CertificateDer<'static>) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost", HUB, OTHER_HUB].map(str::to_owned)).unwrap();
     let certificate = made.cert.der().clone();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -19,3 +19,4 @@ mod iot_wire;
 mod mqtt_client;
 mod mqtt_hostile;
 mod sas;
+mod simulator;
