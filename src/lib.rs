@@ -1,7 +1,9 @@
 //! The function app: keeps the digital twins of devices that DPS provisions in step with them.
 //!
-//! An HTTP server that the Azure Functions host runs as a custom handler. [`host`] speaks the host's protocol,
-//! [`digital_twins`] that of Azure Digital Twins. [`binding`] knows which twin is whose.
+//! An HTTP server that the Azure Functions host runs as a custom handler, with three functions: [`allocation`] finds or
+//! makes the twin of a device that registers, [`telemetry`] writes what devices send into their twins, [`lifecycle`]
+//! removes the twins of deleted devices. [`host`] speaks the host's protocol, [`digital_twins`] that of Azure Digital
+//! Twins, [`binding`] knows which twin is whose, [`outcome`] what becomes of a batch; [`app`] puts it all together.
 
 pub mod allocation;
 pub mod app;

@@ -28,13 +28,17 @@ const DEFAULT_FILTER: &str = "warn,function_app=info,handler=info";
 const MAX_KEPT_LINES: usize = 1000;
 const INVOCATION: &str = "invocation";
 
-/// Makes this process log to standard output. `filter` in the syntax of `RUST_LOG`; `None` or an unreadable one means
-/// the default. Does nothing in a process that logs already.
+/// Makes this process log to standard output. `filter` is in the syntax of `RUST_LOG`; without one, and with one that
+/// cannot be read, the default holds. Does nothing in a process that logs already.
 pub fn init(filter: Option<&str>) {
-    let filter =
-        filter.and_then(|text| EnvFilter::try_new(text).ok()).unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER));
+    let given = filter.map(EnvFilter::try_new);
+    let unreadable = matches!(given, Some(Err(_)));
+    let filter = given.and_then(Result::ok).unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER));
     // Fails only where another subscriber is installed, which then has the word.
     let _ = Registry::default().with(filter).with(JsonLines::new(std::io::stdout())).try_init();
+    if unreadable {
+        tracing::warn!("RUST_LOG is no filter, such as {DEFAULT_FILTER}: left out");
+    }
 }
 
 /// Makes panics lines of the log: they belong to an invocation like any other.

@@ -159,7 +159,8 @@ impl Query {
 }
 
 /// A string literal: in single quotes, quote and backslash escaped by a backslash, on one line
-/// (Azure Digital Twins: "Query language reference", special characters).
+/// (Azure Digital Twins: "Query language reference", special characters). Control characters, which no id of a device has,
+/// are escaped only so that they do no harm.
 struct Literal<'a>(&'a str);
 
 impl fmt::Display for Literal<'_> {
