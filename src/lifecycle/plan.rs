@@ -58,3 +58,6 @@ fn unassignment(twin: &Twin) -> Patch {
     let set = [HUB_REGISTRATION_ID, HUB_DEVICE_ID, HUB_NAME].map(|name| name.as_str());
     set.into_iter().filter(|name| twin.property(name).is_some()).fold(Patch::new(), Patch::remove)
 }
+
+#[cfg(test)]
+mod tests;

@@ -220,3 +220,6 @@ impl Reading {
 fn component<'a>(contents: &Contents, models: &'a ModelSet, name: &str) -> Option<&'a Contents> {
     contents.components.get(name).and_then(|model| models.contents(model))
 }
+
+#[cfg(test)]
+mod tests;

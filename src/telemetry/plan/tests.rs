@@ -1,0 +1,365 @@
+use dtdl::Interface;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+const MODEL: &str = "dtmi:test:Thermostat;2";
+
+fn models() -> ModelSet {
+    let interfaces = [
+        json!({
+            "@context": "dtmi:dtdl:context;2", "@id": "dtmi:test:Device;1", "@type": "Interface",
+            "contents": [
+                { "@type": "Property", "name": "HubRegistrationId", "schema": "string" },
+                { "@type": "Property", "name": "HubName", "schema": "string" },
+                { "@type": "Property", "name": "Note", "schema": "string" }
+            ]
+        }),
+        json!({
+            "@context": "dtmi:dtdl:context;2", "@id": "dtmi:test:Sensor;1", "@type": "Interface",
+            "contents": [
+                { "@type": "Property", "name": "Temperature", "schema": "double" },
+                { "@type": "Property", "name": "HubName", "schema": "string" }
+            ]
+        }),
+        json!({
+            "@context": "dtmi:dtdl:context;2", "@id": MODEL, "@type": "Interface", "extends": "dtmi:test:Device;1",
+            "contents": [
+                { "@type": "Property", "name": "Temperature", "schema": "double" },
+                { "@type": "Property", "name": "Humidity", "schema": "integer" },
+                { "@type": "Telemetry", "name": "Vibration", "schema": "double" },
+                { "@type": "Component", "name": "probe", "schema": "dtmi:test:Sensor;1" }
+            ]
+        }),
+    ];
+    ModelSet::default().with(interfaces.iter().map(|model| Interface::parse(model).unwrap())).unwrap()
+}
+
+fn now() -> Timestamp {
+    "2024-05-01T12:00:00Z".parse().unwrap()
+}
+
+/// The stamp `seconds` from now.
+fn stamp(seconds: i64, sequence: i64) -> Stamp {
+    Stamp { time: now() + SignedDuration::from_secs(seconds), sequence: Some(sequence) }
+}
+
+fn stored(seconds: i64) -> Stamp {
+    Stamp { sequence: None, ..stamp(seconds, 0) }
+}
+
+fn message(event: usize, stamp: Stamp, members: Value) -> Message {
+    let device = DeviceId::parse("thermo-01").unwrap();
+    let members = members.as_object().unwrap().clone();
+    Message { event, device, claim: None, stamp, component: None, members }
+}
+
+type Stamps = HashMap<PropertyPath, Stamp>;
+
+fn planned(messages: &[Message], stamps: &Stamps) -> TwinPlan {
+    plan(messages, Target { model: &MODEL.parse().unwrap(), models: &models(), stamps, now: now() })
+}
+
+/// The plan for one message, now, to a twin of which nothing is known.
+fn alone(members: Value) -> TwinPlan {
+    planned(&[message(0, stamp(0, 1), members)], &Stamps::new())
+}
+
+/// What `plan` writes, as path and value.
+fn writes(plan: &TwinPlan) -> Vec<(String, Value)> {
+    plan.changes.iter().map(|change| (change.path.to_string(), change.value.clone())).collect()
+}
+
+fn outcome(plan: &TwinPlan) -> &Outcome {
+    let [(_, outcome)] = &plan.outcomes[..] else { panic!("{:?}", plan.outcomes) };
+    outcome
+}
+
+fn detail(plan: &TwinPlan) -> &str {
+    let Outcome::DeadLetter(reason) = outcome(plan) else { panic!("{:?}", plan.outcomes) };
+    &reason.detail
+}
+
+#[test]
+fn values_that_fit_are_written_inherited_properties_included() {
+    let plan = alone(json!({"Temperature": 21.5, "Humidity": 40, "Note": "warm"}));
+    let expected = [("/Humidity", json!(40)), ("/Note", json!("warm")), ("/Temperature", json!(21.5))];
+    assert_eq!(writes(&plan), expected.map(|(path, value)| (path.to_owned(), value)));
+    assert_eq!(*outcome(&plan), Outcome::Applied);
+}
+
+#[test]
+fn values_are_converted_without_loss() {
+    let plan = alone(json!({"Temperature": "21.50", "Humidity": 40.0}));
+    assert_eq!(writes(&plan), [("/Humidity".to_owned(), json!(40)), ("/Temperature".to_owned(), json!(21.5))]);
+}
+
+#[test]
+fn a_value_that_does_not_fit_makes_a_dead_letter_while_the_others_are_written() {
+    let plan = alone(json!({"Temperature": "24,7", "Humidity": 40}));
+    assert_eq!(writes(&plan), [("/Humidity".to_owned(), json!(40))]);
+    assert_eq!(detail(&plan), r#"/Temperature: expected a number (double), got the string "24,7""#);
+}
+
+#[test]
+fn null_is_no_value() {
+    assert_eq!(detail(&alone(json!({"Temperature": null}))), "/Temperature: expected a number (double), got null");
+}
+
+#[test]
+fn names_match_exactly() {
+    let plan = alone(json!({"temperature": 21.5, "Humidity ": 40}));
+    assert_eq!(plan.changes, []);
+    assert_eq!(*outcome(&plan), Outcome::LeftOut(LeftOut::NoProperty));
+    let unknown: Vec<_> = plan.unknown.iter().map(|(_, name)| name.as_str()).collect();
+    assert_eq!(unknown, ["Humidity ", "temperature"]);
+}
+
+#[test]
+fn a_name_cannot_reach_out_of_its_place() {
+    let plan = alone(json!({"$metadata": {}, "/Temperature": 1, "probe/Temperature": 1, "": 1, "$dtId": "x"}));
+    assert_eq!(plan.changes, []);
+    assert_eq!(*outcome(&plan), Outcome::LeftOut(LeftOut::NoProperty));
+}
+
+#[test]
+fn telemetry_of_the_model_is_known_and_not_written() {
+    let plan = alone(json!({"Vibration": 1.5}));
+    assert_eq!(plan, TwinPlan { outcomes: vec![(0, Outcome::LeftOut(LeftOut::NoProperty))], ..TwinPlan::default() });
+}
+
+#[test]
+fn an_empty_message_is_left_out() {
+    assert_eq!(*outcome(&alone(json!({}))), Outcome::LeftOut(LeftOut::NoProperty));
+}
+
+#[test]
+fn bookkeeping_properties_are_never_written() {
+    let plan = alone(json!({"HubRegistrationId": "victim", "HubName": "x"}));
+    assert_eq!((&plan.changes[..], plan.bookkeeping), (&[][..], 2));
+    assert_eq!(*outcome(&plan), Outcome::LeftOut(LeftOut::Bookkeeping));
+    let plan = alone(json!({"HubRegistrationId": "victim", "Temperature": 21.5}));
+    assert_eq!((writes(&plan).len(), plan.bookkeeping), (1, 1));
+    assert_eq!(*outcome(&plan), Outcome::Applied);
+}
+
+#[test]
+fn a_subject_names_the_component_that_a_message_is_about() {
+    let mut about = message(0, stamp(0, 1), json!({"Temperature": 21.5, "Humidity": 40, "HubName": "mine"}));
+    about.component = Some("probe".to_owned());
+    let plan = planned(&[about], &Stamps::new());
+    let expected = [("/probe/HubName", json!("mine")), ("/probe/Temperature", json!(21.5))];
+    assert_eq!(writes(&plan), expected.map(|(path, value)| (path.to_owned(), value)));
+    assert_eq!(plan.unknown.into_iter().collect::<Vec<_>>(), [(Some("probe".to_owned()), "Humidity".to_owned())]);
+}
+
+#[test]
+fn a_subject_that_is_no_component_is_left_out() {
+    let mut about = message(0, stamp(0, 1), json!({"Temperature": 21.5}));
+    about.component = Some("Temperature".to_owned());
+    let plan = planned(&[about], &Stamps::new());
+    assert_eq!(*outcome(&plan), Outcome::LeftOut(LeftOut::NoProperty));
+    assert_eq!(plan.unknown.into_iter().collect::<Vec<_>>(), [(None, "Temperature".to_owned())]);
+}
+
+#[test]
+fn a_member_with_a_components_name_holds_its_members() {
+    let plan = alone(json!({"probe": {"Temperature": "1.5"}}));
+    assert_eq!(writes(&plan), [("/probe/Temperature".to_owned(), json!(1.5))]);
+    assert_eq!(detail(&alone(json!({"probe": 1.5}))), r#""probe" is a component, and a number came"#);
+}
+
+#[test]
+fn a_reason_names_a_few_of_many_bad_values() {
+    let members = json!({
+        "Temperature": "a", "Humidity": "b", "Note": 1, "probe": {"Temperature": "c", "HubName": 2}
+    });
+    assert!(detail(&alone(members)).ends_with("; and 1 more"));
+}
+
+#[test]
+fn without_its_model_a_twin_takes_nothing() {
+    let messages = [message(0, stamp(0, 1), json!({"Temperature": 21.5}))];
+    let target =
+        Target { model: &MODEL.parse().unwrap(), models: &ModelSet::default(), stamps: &Stamps::new(), now: now() };
+    let plan = plan(&messages, target);
+    assert!(matches!(outcome(&plan), Outcome::DeadLetter(Reason { code: Code::Model, .. })));
+}
+
+#[test]
+fn the_newest_value_of_each_property_wins() {
+    let plan = planned(
+        &[
+            message(0, stamp(-1, 3), json!({"Temperature": 3, "Humidity": 3})),
+            message(1, stamp(-2, 9), json!({"Temperature": 9})),
+            message(2, stamp(-1, 4), json!({"Temperature": 4})),
+        ],
+        &Stamps::new(),
+    );
+    assert_eq!(writes(&plan), [("/Humidity".to_owned(), json!(3)), ("/Temperature".to_owned(), json!(4))]);
+    assert_eq!(plan.changes.iter().map(|change| change.event).collect::<Vec<_>>(), [0, 2]);
+    let expected = [(0, Outcome::Applied), (1, Outcome::Superseded), (2, Outcome::Applied)];
+    assert_eq!(plan.outcomes, expected);
+}
+
+#[test]
+fn a_stored_value_gives_way_to_what_is_not_older() {
+    let temperature = || json!({"Temperature": 1});
+    for (known, at, is_written, expected) in [
+        (None, stamp(-3600, 1), true, Outcome::Applied),
+        (Some(stored(-10)), stamp(-9, 1), true, Outcome::Applied),
+        // The twin does not say which message of that time it took.
+        (Some(stored(-10)), stamp(-10, 1), true, Outcome::Applied),
+        (Some(stored(-10)), stamp(-11, 1), false, Outcome::Superseded),
+        (Some(stamp(-10, 5)), stamp(-10, 6), true, Outcome::Applied),
+        // The same message again.
+        (Some(stamp(-10, 5)), stamp(-10, 5), false, Outcome::Applied),
+        (Some(stamp(-10, 5)), stamp(-10, 4), false, Outcome::Superseded),
+        // Somebody's clock is fast, within reason and beyond.
+        (Some(stored(300)), stamp(0, 1), false, Outcome::Superseded),
+        (Some(stored(301)), stamp(0, 1), true, Outcome::Applied),
+    ] {
+        let stamps = known.map(|known| (PropertyPath::root("Temperature"), known)).into_iter().collect();
+        let plan = planned(&[message(0, at, temperature())], &stamps);
+        assert_eq!((plan.changes.len() == 1, outcome(&plan)), (is_written, &expected), "{known:?} {at:?}");
+    }
+}
+
+/// Messages about a few properties, at a few times, with values that fit or do not, each with a number of its own.
+fn messages() -> impl Strategy<Value = Vec<Message>> {
+    let value = prop_oneof![4 => (0..50i64).prop_map(Value::from), 1 => Just(json!("bad"))];
+    let name = prop_oneof![Just("Temperature"), Just("Humidity"), Just("HubName"), Just("Unknown")];
+    let members = proptest::collection::hash_map(name, value, 0..4);
+    proptest::collection::vec((members, -4..1i64), 1..12).prop_map(|messages| {
+        let read = |(event, (members, seconds)): (usize, (HashMap<&str, Value>, i64))| {
+            message(event, stamp(seconds, i64::try_from(event).unwrap()), json!(members))
+        };
+        messages.into_iter().enumerate().map(read).collect()
+    })
+}
+
+fn stamps() -> impl Strategy<Value = Stamps> {
+    let name = prop_oneof![Just("Temperature"), Just("Humidity")].prop_map(PropertyPath::root);
+    let known = prop_oneof![
+        (-4..1i64).prop_map(stored),
+        (-4..1i64, 0..12i64).prop_map(|(seconds, sequence)| stamp(seconds, sequence)),
+        Just(stored(3600)),
+    ];
+    proptest::collection::hash_map(name, known, 0..3)
+}
+
+/// A twin as the oracle has it: how new each property is, and what it holds.
+type Twin = BTreeMap<PropertyPath, (Stamp, Option<Value>)>;
+
+fn twin(stamps: &Stamps) -> Twin {
+    let believed = stamps.iter().filter(|(_, stamp)| stamp.time <= now() + SignedDuration::from_mins(5));
+    believed.map(|(path, stamp)| (path.clone(), (*stamp, None))).collect()
+}
+
+/// What would happen if messages came one by one in the order of their stamps: the rules said in the plainest way.
+fn one_by_one(messages: &[Message], mut twin: Twin) -> (Twin, BTreeMap<usize, &'static str>) {
+    let mut sorted: Vec<_> = messages.iter().collect();
+    sorted.sort_by_key(|message| message.stamp);
+    let properties = |message: &Message| {
+        let known = ["Temperature", "Humidity"].into_iter();
+        let values = known.filter_map(|name| Some((PropertyPath::root(name), message.members.get(name)?.clone())));
+        values.collect::<Vec<_>>()
+    };
+    for message in &sorted {
+        for (path, value) in properties(message).into_iter().filter(|(_, value)| value.is_number()) {
+            if twin.get(&path).is_none_or(|(last, _)| *last < message.stamp) {
+                twin.insert(path, (message.stamp, Some(value)));
+            }
+        }
+    }
+    let outcome = |message: &Message| {
+        let values = properties(message);
+        if values.iter().any(|(_, value)| !value.is_number()) {
+            "dead letter"
+        } else if values.iter().any(|(path, _)| twin.get(path).is_some_and(|(last, _)| *last == message.stamp)) {
+            "applied"
+        } else if values.is_empty() {
+            "left out"
+        } else {
+            "superseded"
+        }
+    };
+    let outcomes = messages.iter().map(|message| (message.event, outcome(message))).collect();
+    (twin, outcomes)
+}
+
+/// The twin after the plan, and the stamps that are known then.
+fn written(plan: &TwinPlan, stamps: &Stamps) -> (Twin, Stamps) {
+    let (mut twin, mut stamps) = (twin(stamps), stamps.clone());
+    for change in &plan.changes {
+        twin.insert(change.path.clone(), (change.stamp, Some(change.value.clone())));
+        stamps.insert(change.path.clone(), change.stamp);
+    }
+    (twin, stamps)
+}
+
+fn outcomes(plan: &TwinPlan) -> BTreeMap<usize, &'static str> {
+    let name = |outcome: &Outcome| match outcome {
+        Outcome::Applied => "applied",
+        Outcome::Superseded => "superseded",
+        Outcome::LeftOut(_) => "left out",
+        Outcome::DeadLetter(_) => "dead letter",
+    };
+    plan.outcomes.iter().map(|(event, outcome)| (*event, name(outcome))).collect()
+}
+
+/// The oracle's twin, without what it only knows to be there.
+fn values(twin: Twin) -> Twin {
+    twin.into_iter().filter(|(_, (_, value))| value.is_some()).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_batch_does_what_its_messages_would_do_one_by_one(messages in messages(), stamps in stamps()) {
+        let plan = planned(&messages, &stamps);
+        let (expected, expected_outcomes) = one_by_one(&messages, twin(&stamps));
+        prop_assert_eq!(values(written(&plan, &stamps).0), values(expected));
+        prop_assert_eq!(plan.outcomes.len(), messages.len());
+        prop_assert_eq!(outcomes(&plan), expected_outcomes);
+    }
+
+    #[test]
+    fn the_order_of_a_batch_does_not_matter(
+        (messages, shuffled) in messages().prop_flat_map(|it| (Just(it.clone()), Just(it).prop_shuffle())),
+        stamps in stamps(),
+    ) {
+        let (one, other) = (planned(&messages, &stamps), planned(&shuffled, &stamps));
+        prop_assert_eq!(&one.changes, &other.changes);
+        prop_assert_eq!(outcomes(&one), outcomes(&other));
+    }
+
+    #[test]
+    fn a_batch_that_comes_again_changes_nothing(messages in messages(), stamps in stamps()) {
+        let first = planned(&messages, &stamps);
+        let again = planned(&messages, &written(&first, &stamps).1);
+        prop_assert_eq!(&again.changes, &vec![]);
+        prop_assert_eq!(outcomes(&first), outcomes(&again));
+    }
+
+    #[test]
+    fn batches_can_come_in_any_pieces_and_order(
+        messages in messages().prop_shuffle(),
+        at in 0..12usize,
+        stamps in stamps(),
+    ) {
+        let (head, tail) = messages.split_at(at.min(messages.len()));
+        let (_, after_head) = written(&planned(head, &stamps), &stamps);
+        let (_, after_both) = written(&planned(tail, &after_head), &after_head);
+        let (_, after_all) = written(&planned(&messages, &stamps), &stamps);
+        prop_assert_eq!(after_both, after_all);
+    }
+
+    #[test]
+    fn no_property_goes_back_in_time(messages in messages(), stamps in stamps()) {
+        for change in planned(&messages, &stamps).changes {
+            let last = stamps.get(&change.path).filter(|last| last.time <= now() + SignedDuration::from_mins(5));
+            prop_assert!(last.is_none_or(|last| *last < change.stamp));
+        }
+    }
+}
