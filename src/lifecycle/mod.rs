@@ -8,7 +8,7 @@ mod decode;
 mod plan;
 
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -18,7 +18,7 @@ use self::apply::Remover;
 use crate::binding::Directory;
 use crate::digital_twins::Client;
 use crate::host::{Answer, EventBatch, EventFunction, InvocationId};
-use crate::outcome::{Attempt, Outages, Outcomes, Report};
+use crate::outcome::{Attempt, Outages, Outcomes, Report, Work};
 use crate::settings::Lifecycle;
 
 /// The function's name, and its route.
@@ -45,7 +45,8 @@ impl DeleteDeviceInTwin {
         Self { client, directory, settings, max_attempts, outages: Outages::new() }
     }
 
-    async fn attempt(&self, batch: &EventBatch, attempt: Attempt) -> Answer {
+    /// Works through a batch as far as it gets in the time of the attempt.
+    async fn work_through(&self, batch: &EventBatch, attempt: &Attempt) -> Work {
         let mut outcomes = Outcomes::of(batch.events.len());
         let mut pending = Vec::new();
         for (index, event) in batch.events.iter().enumerate() {
@@ -57,7 +58,7 @@ impl DeleteDeviceInTwin {
         let remover = Remover {
             client: &self.client,
             directory: &self.directory,
-            attempt: &attempt,
+            attempt,
             on_delete: self.settings.on_delete,
             changes: AtomicUsize::new(0),
         };
@@ -85,16 +86,16 @@ impl DeleteDeviceInTwin {
             }
             tries += 1;
         }
-        let changes = remover.changes.load(Ordering::Relaxed);
-        let report = Report { function: NAME, batch, attempt: &attempt, twins: changes, changes };
-        report.conclude(outcomes, &self.client, &self.outages).await
+        let changes = remover.changes.into_inner();
+        Work { outcomes, twins: changes, changes }
     }
 }
 
 #[async_trait]
 impl EventFunction for DeleteDeviceInTwin {
     async fn run(&self, batch: EventBatch, _invocation: &InvocationId) -> Answer {
-        let retries = batch.retry.map_or(0, |retry| retry.retry_count);
-        self.attempt(&batch, Attempt::begin(retries, self.max_attempts.get())).await
+        let attempt = Attempt::begin(&batch, self.max_attempts);
+        let work = self.work_through(&batch, &attempt).await;
+        Report { function: NAME, batch: &batch, attempt: &attempt }.conclude(work, &self.client, &self.outages).await
     }
 }

@@ -1,6 +1,7 @@
 //! One attempt at a batch: which one it is, how long it may take, and what it saw of the service meanwhile.
 
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Outcomes;
 use crate::digital_twins::Error;
+use crate::host::EventBatch;
 
 /// How long one attempt tries before it hands the batch back. Well under the shortest `functionTimeout` (5 minutes on
 /// the Consumption plan), at which the host would kill the whole process.
@@ -88,7 +90,7 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct Attempt {
     number: u32,
-    patient_until: u32,
+    max_attempts: u32,
     begun: Instant,
     deadline: Instant,
     calls: AtomicUsize,
@@ -97,21 +99,19 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Attempt `retries + 1` at a batch, of `max_attempts` before single events are given up.
+    /// The attempt at `batch` that the host says it is. From attempt `max_attempts` on, single events are given up.
     #[must_use]
-    pub fn begin(retries: u32, max_attempts: u32) -> Self {
-        Self::within(BUDGET, retries, max_attempts)
+    pub fn begin(batch: &EventBatch, max_attempts: NonZeroU32) -> Self {
+        Self::after(batch.retry.map_or(0, |retry| retry.retry_count), max_attempts)
     }
 
-    /// The same with another time budget.
-    #[must_use]
-    pub fn within(budget: Duration, retries: u32, max_attempts: u32) -> Self {
+    fn after(retries: u32, max_attempts: NonZeroU32) -> Self {
         let begun = Instant::now();
         Self {
             number: retries.saturating_add(1),
-            patient_until: max_attempts,
+            max_attempts: max_attempts.get(),
             begun,
-            deadline: begun + budget,
+            deadline: begun + BUDGET,
             calls: AtomicUsize::new(0),
             answered: AtomicBool::new(false),
             written: AtomicBool::new(false),
@@ -184,7 +184,7 @@ impl Attempt {
     /// as failing alone when another write went through: while everything is throttled, the batch waits. What came
     /// too early is never given up.
     pub async fn gives_up(&self, outcomes: &Outcomes, probe: impl Future<Output = Result<(), Error>> + Send) -> bool {
-        if self.number < self.patient_until {
+        if self.number < self.max_attempts {
             return false;
         }
         let kinds: Vec<_> = outcomes.open().map(|(_, failure)| failure.map(|failure| failure.kind)).collect();
@@ -214,7 +214,8 @@ mod tests {
     use super::*;
     use crate::outcome::Outcome;
 
-    const MAX_ATTEMPTS: u32 = 5;
+    const MAX_ATTEMPTS: NonZeroU32 = NonZeroU32::new(5).unwrap();
+    const LAST_RETRY: u32 = 4;
 
     fn throttled() -> Error {
         Error::Throttled { retry_after: None }
@@ -238,7 +239,7 @@ mod tests {
 
     /// Whether the last attempt gives up on `failure`, after other calls were answered with `answers`.
     async fn gives_up(failure: Failure, answers: Vec<(Kind, Result<(), Error>)>, probe: Result<(), Error>) -> bool {
-        let attempt = Attempt::begin(MAX_ATTEMPTS - 1, MAX_ATTEMPTS);
+        let attempt = Attempt::after(LAST_RETRY, MAX_ATTEMPTS);
         for (kind, answer) in answers {
             let _ = attempt.call(kind, ready(answer)).await;
         }
@@ -248,14 +249,14 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_given_up_before_its_last_attempt() {
         let outcomes = one_open(Failure::from(&down()));
-        for retries in 0..MAX_ATTEMPTS - 1 {
-            let attempt = Attempt::begin(retries, MAX_ATTEMPTS);
+        for retries in 0..LAST_RETRY {
+            let attempt = Attempt::after(retries, MAX_ATTEMPTS);
             attempt.call(Kind::Write, ready(Ok(()))).await.unwrap();
             assert!(!attempt.gives_up(&outcomes, ready(Ok(()))).await, "{retries} retries");
         }
-        for retries in [MAX_ATTEMPTS - 1, MAX_ATTEMPTS, u32::MAX] {
+        for retries in [LAST_RETRY, LAST_RETRY + 1, u32::MAX] {
             assert!(
-                Attempt::begin(retries, MAX_ATTEMPTS).gives_up(&outcomes, ready(Ok(()))).await,
+                Attempt::after(retries, MAX_ATTEMPTS).gives_up(&outcomes, ready(Ok(()))).await,
                 "{retries} retries"
             );
         }
@@ -285,7 +286,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_takes_no_longer_than_the_attempt() {
-        let attempt = Attempt::begin(0, MAX_ATTEMPTS);
+        let attempt = Attempt::after(0, MAX_ATTEMPTS);
         let answer = attempt.call(Kind::Read, pending::<Result<(), Error>>()).await;
         assert!(matches!(answer, Err(Unanswered::Failed(_))), "{answer:?}");
         assert_eq!(attempt.elapsed().as_secs(), BUDGET.as_secs());
@@ -294,7 +295,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_and_end_with_the_attempt() {
-        let attempt = Attempt::begin(0, MAX_ATTEMPTS);
+        let attempt = Attempt::after(0, MAX_ATTEMPTS);
         let mut tries = 0;
         while attempt.pause(tries).await {
             tries += 1;
@@ -306,6 +307,6 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_probe_that_hangs_is_no_sign_of_life() {
         let outcomes = one_open(Failure::from(&down()));
-        assert!(!Attempt::begin(MAX_ATTEMPTS, MAX_ATTEMPTS).gives_up(&outcomes, pending()).await);
+        assert!(!Attempt::after(LAST_RETRY, MAX_ATTEMPTS).gives_up(&outcomes, pending()).await);
     }
 }

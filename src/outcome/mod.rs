@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 pub use attempt::{Attempt, Failure, Kind, Unanswered};
 pub use once::Once;
-pub use report::{Outages, Report};
+pub use report::{Outages, Report, Work};
 
 use crate::dead_letter::Reason;
 

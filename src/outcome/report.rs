@@ -39,7 +39,18 @@ impl Default for Outages {
     }
 }
 
-/// What an attempt did, for its end.
+/// What an attempt did.
+#[derive(Debug)]
+pub struct Work {
+    /// What became of the events so far.
+    pub outcomes: Outcomes,
+    /// Twins that it was about.
+    pub twins: usize,
+    /// Changes that Azure Digital Twins took: patches, or twins deleted.
+    pub changes: usize,
+}
+
+/// The end of an attempt.
 #[derive(Debug)]
 pub struct Report<'a> {
     /// The function's name.
@@ -48,10 +59,6 @@ pub struct Report<'a> {
     pub batch: &'a EventBatch,
     /// The attempt.
     pub attempt: &'a Attempt,
-    /// Twins that it was about.
-    pub twins: usize,
-    /// Changes that Azure Digital Twins took: patches, or deletions.
-    pub changes: usize,
 }
 
 impl Report<'_> {
@@ -59,12 +66,13 @@ impl Report<'_> {
     /// dead letters, or to bring the batch again.
     ///
     /// Dead letters travel only with the answer that ends the batch. Until then they are found anew at each attempt.
-    pub async fn conclude(&self, mut outcomes: Outcomes, client: &Client, outages: &Outages) -> Answer {
+    pub async fn conclude(&self, work: Work, client: &Client, outages: &Outages) -> Answer {
+        let Work { mut outcomes, twins, changes } = work;
         if outcomes.open().next().is_some() && self.attempt.gives_up(&outcomes, probe(client)).await {
             outcomes.give_up(self.attempt.number());
         }
         let counts = outcomes.count();
-        self.summarize(&counts);
+        self.summarize(&counts, twins, changes);
         if counts.open > 0 {
             return self.again(&outcomes, &counts, outages);
         }
@@ -106,7 +114,7 @@ impl Report<'_> {
         Answer::again(reason)
     }
 
-    fn summarize(&self, counts: &Counts) {
+    fn summarize(&self, counts: &Counts, twins: usize, changes: usize) {
         let left_out: usize = counts.left_out.values().sum();
         tracing::info!(
             function = self.function,
@@ -119,8 +127,8 @@ impl Report<'_> {
             left_out_by = ?counts.left_out,
             dead_letters = counts.dead_letters,
             open = counts.open,
-            twins = self.twins,
-            changes = self.changes,
+            twins,
+            changes,
             adt_calls = self.attempt.calls(),
             ms = u64::try_from(self.attempt.elapsed().as_millis()).unwrap_or(u64::MAX),
             "batch"

@@ -14,7 +14,7 @@ mod unknown;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,7 +29,7 @@ use crate::dead_letter::{Code, Reason};
 use crate::device::DeviceId;
 use crate::digital_twins::{Client, TwinId};
 use crate::host::{Answer, EventBatch, EventFunction, InvocationId};
-use crate::outcome::{Attempt, Failure, Kind, LeftOut, Once, Outages, Outcome, Outcomes, Report, Unanswered};
+use crate::outcome::{Attempt, Failure, Kind, LeftOut, Once, Outages, Outcome, Outcomes, Report, Unanswered, Work};
 use crate::settings::{Telemetry, WithoutTwin};
 
 /// The function's name, and its route.
@@ -72,7 +72,8 @@ impl DeviceTelemetryToTwin {
         }
     }
 
-    async fn attempt(&self, batch: &EventBatch, attempt: Attempt) -> Answer {
+    /// Works through a batch as far as it gets in the time of the attempt.
+    async fn work_through(&self, batch: &EventBatch, attempt: &Attempt) -> Work {
         let mut outcomes = Outcomes::of(batch.events.len());
         let mut pending = Vec::new();
         for (index, event) in batch.events.iter().enumerate() {
@@ -83,7 +84,7 @@ impl DeviceTelemetryToTwin {
         }
         let writer = Writer {
             client: &self.client,
-            attempt: &attempt,
+            attempt,
             source_times: self.directory.source_times(),
             unknown: &self.unknown,
             patches: AtomicUsize::new(0),
@@ -99,9 +100,7 @@ impl DeviceTelemetryToTwin {
             }
             tries += 1;
         }
-        let changes = writer.patches.load(Ordering::Relaxed);
-        let report = Report { function: NAME, batch, attempt: &attempt, twins: twins.seen.len(), changes };
-        report.conclude(outcomes, &self.client, &self.outages).await
+        Work { outcomes, twins: twins.seen.len(), changes: writer.patches.into_inner() }
     }
 
     /// One try at what is pending: twins looked up, messages written. What failed, or has to be looked up again, is
@@ -239,7 +238,8 @@ fn settle(messages: &[Message], outcome: &Outcome, outcomes: &mut Outcomes) {
 #[async_trait]
 impl EventFunction for DeviceTelemetryToTwin {
     async fn run(&self, batch: EventBatch, _invocation: &InvocationId) -> Answer {
-        let retries = batch.retry.map_or(0, |retry| retry.retry_count);
-        self.attempt(&batch, Attempt::begin(retries, self.max_attempts.get())).await
+        let attempt = Attempt::begin(&batch, self.max_attempts);
+        let work = self.work_through(&batch, &attempt).await;
+        Report { function: NAME, batch: &batch, attempt: &attempt }.conclude(work, &self.client, &self.outages).await
     }
 }
