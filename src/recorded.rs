@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use crate::host::{Event, Properties, timestamp};
+use crate::dead_letter::{DeadLetter, Document};
+use crate::host::{Answer, Event, EventBatch, Partition, Properties, RetryContext, timestamp};
 
 /// The telemetry-side case `name` of `tests/fixtures/iot/eventhub_messages.json`.
 pub(crate) fn message(name: &str) -> Event {
@@ -61,4 +62,18 @@ fn with(properties: &Properties, name: &str, value: Value) -> Properties {
         properties.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
     members.insert(name.to_owned(), value);
     Properties::from(members)
+}
+
+/// Events as a batch that comes for the `retries + 1`st time.
+pub(crate) fn batch(events: Vec<Event>, retries: u32) -> EventBatch {
+    let retry = Some(RetryContext { retry_count: retries, max_retry_count: None });
+    let partition = Partition { id: Some("3".to_owned()), ..Partition::default() };
+    EventBatch { events, retry, partition }
+}
+
+/// The dead letters in an answer that ends a batch.
+pub(crate) fn dead_letters(answer: Answer) -> Vec<DeadLetter> {
+    let Answer::Done { outputs } = answer else { panic!("{answer:?}") };
+    let document = outputs.get("deadLetters");
+    document.map_or_else(Vec::new, |output| serde_json::from_str::<Document>(output.as_json()).unwrap().dead_letters)
 }

@@ -112,9 +112,12 @@ struct Inner {
     /// What queries return while the index lags behind.
     lagging: Option<Vec<Value>>,
     refuses_source_times: Vec<&'static str>,
+    refused_values: Vec<Value>,
     latency: Duration,
     calls: Vec<String>,
     script: Vec<(String, Step)>,
+    /// What calls are refused with until further notice, by how their names begin.
+    outages: Vec<(String, u16, &'static str)>,
 }
 
 /// The instance.
@@ -141,9 +144,36 @@ impl Service {
     }
 
     /// What the next call named `call` meets. Calls are named `GET <twin>`, `PUT <twin>`, `PATCH <twin>`,
-    /// `PUT <twin>/<relationship>`, `QUERY` and `MODELS`.
+    /// `DELETE <twin>`, `QUERY` and `MODELS`; of relationships `PUT <twin>/<relationship>`,
+    /// `DELETE <twin>/<relationship>`, `OUT <twin>` and `IN <twin>`.
     pub(crate) fn script(&self, call: &str, step: Step) {
         self.inner().script.push((call.to_owned(), step));
+    }
+
+    /// Every call whose name begins with `calls` is refused, until [`recover`](Self::recover).
+    pub(crate) fn fail(&self, calls: &str, status: u16, code: &'static str) {
+        self.inner().outages.push((calls.to_owned(), status, code));
+    }
+
+    /// The service works again.
+    pub(crate) fn recover(&self) {
+        self.inner().outages.clear();
+    }
+
+    /// The instance gets another model.
+    pub(crate) fn add_model(&self, model: Value) {
+        self.inner().models.push(model);
+    }
+
+    /// Patches with this value are refused.
+    pub(crate) fn refuse_value(&self, value: Value) {
+        self.inner().refused_values.push(value);
+    }
+
+    /// Relates two twins: `source` `contains` `target`.
+    pub(crate) fn relate(&self, source: &str, id: &str, target: &str) {
+        let relationship = json!({ "$relationshipName": "contains", "$targetId": target });
+        self.inner().relationships.insert(format!("{source}/{id}"), relationship);
     }
 
     /// Every call takes so long.
@@ -215,18 +245,54 @@ impl Inner {
                 self.relationships.insert(target.to_owned(), body.clone());
                 (200, None, body)
             }
+            ("DELETE", _) if target.contains('/') => match self.relationships.remove(target) {
+                Some(_) => (204, None, Value::Null),
+                None => refusal(404, "RelationshipNotFound"),
+            },
+            ("OUT" | "IN", Some(_)) => {
+                let rows: Vec<Value> = self.related(verb, target).collect();
+                (200, None, json!({ "value": rows, "nextLink": null }))
+            }
             ("PUT", Some(_)) => refusal(412, "PreconditionFailed"),
             ("PUT", None) => written(self.twins.put(target, body)),
             (_, None) => refusal(404, "DigitalTwinNotFound"),
-            ("PATCH", Some(twin)) if if_match.is_some_and(|etag| twin["$etag"] != etag) => {
+            ("PATCH" | "DELETE", Some(twin)) if if_match.is_some_and(|etag| twin["$etag"] != etag) => {
                 refusal(412, "PreconditionFailed")
             }
+            ("DELETE", Some(_)) if ["OUT", "IN"].iter().any(|way| self.related(way, target).next().is_some()) => {
+                refusal(400, "RelationshipsNotDeleted")
+            }
+            ("DELETE", Some(_)) => {
+                self.twins.remove(target);
+                (204, None, Value::Null)
+            }
+            ("PATCH", Some(_)) if self.is_refused(&body) => refusal(400, "ValidationFailed"),
             ("PATCH", Some(_)) => {
                 let (_, etag, _) = written(self.twins.apply(target, body.as_array().unwrap()));
                 (204, etag, Value::Null)
             }
             (_, Some(twin)) => written(twin),
         }
+    }
+}
+
+impl Inner {
+    /// Whether a patch has a value that the instance was told to refuse.
+    fn is_refused(&self, patch: &Value) -> bool {
+        patch.as_array().unwrap().iter().any(|operation| self.refused_values.contains(&operation["value"]))
+    }
+
+    /// The relationships that leave (`OUT`) or reach (`IN`) a twin.
+    fn related(&self, way: &str, twin: &str) -> impl Iterator<Item = Value> {
+        let is_out = way == "OUT";
+        self.relationships.iter().filter_map(move |(key, relationship)| {
+            let (source, id) = key.split_once('/').unwrap();
+            let mut row = relationship.clone();
+            row["$relationshipId"] = id.into();
+            row["$sourceId"] = source.into();
+            let is_related = if is_out { source == twin } else { row["$targetId"] == twin };
+            is_related.then_some(row)
+        })
     }
 }
 
@@ -252,6 +318,10 @@ fn name(request: &Request) -> String {
         (Method::Get, [_, id]) => format!("GET {id}"),
         (Method::Put, [_, id]) => format!("PUT {id}"),
         (Method::Patch, [_, id]) => format!("PATCH {id}"),
+        (Method::Delete, [_, id]) => format!("DELETE {id}"),
+        (Method::Get, [_, id, "relationships"]) => format!("OUT {id}"),
+        (Method::Get, [_, id, "incomingrelationships"]) => format!("IN {id}"),
+        (Method::Delete, [_, id, "relationships", relationship]) => format!("DELETE {id}/{relationship}"),
         (Method::Put, [_, id, "relationships", relationship]) => format!("PUT {id}/{relationship}"),
         other => panic!("unexpected call {other:?}"),
     }
@@ -275,6 +345,10 @@ impl HttpClient for Service {
             Some(Step::First(act)) => act(&mut self.inner().twins),
             Some(Step::LoseAnswer) => is_lost = true,
             None => {}
+        }
+        let outage = self.inner().outages.iter().find(|(calls, ..)| call.starts_with(calls)).cloned();
+        if let Some((_, status, code)) = outage {
+            return Ok(response(refusal(status, code)));
         }
         let answer = self.inner().answer(&call, request);
         if is_lost {

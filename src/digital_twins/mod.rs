@@ -10,6 +10,7 @@ mod pages;
 mod patch;
 mod query;
 mod twin;
+mod usage;
 mod wire;
 
 pub use client::Client;
@@ -19,3 +20,4 @@ pub use id::{Condition, ETag, InvalidId, RelationshipId, TwinId};
 pub use patch::{MAX_PAYLOAD_BYTES, NewTwin, Patch, PropertyPath};
 pub use query::{Filter, MAX_QUERY_LENGTH, PropertyName, Query};
 pub use twin::{Component, Creation, IncomingRelationship, Malformed, Relationship, Twin};
+pub use usage::Usage;

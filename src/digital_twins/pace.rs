@@ -39,6 +39,11 @@ pub(super) enum Class {
 }
 
 impl Class {
+    /// Whether its operations change anything.
+    pub(super) const fn writes(self) -> bool {
+        matches!(self, Self::Patch | Self::CreateOrDelete)
+    }
+
     /// Documented requests a second.
     const fn limit(self) -> f64 {
         match self {

@@ -18,8 +18,8 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use serde::Deserialize;
 
-use super::Error;
 use super::pace::{Class, Pace, Refused, retry_after};
+use super::{Error, Usage};
 
 /// What a token is for (Azure Digital Twins: "Write app authentication code").
 const SCOPE: &str = "https://digitaltwins.azure.net/.default";
@@ -68,12 +68,14 @@ impl Wire {
     }
 
     /// Sends `request` and returns the answer if its status says success.
-    pub(super) async fn send(
-        &self,
-        operation: &'static str,
-        class: Class,
-        mut request: Request,
-    ) -> Result<Answer, Error> {
+    pub(super) async fn send(&self, operation: &'static str, class: Class, request: Request) -> Result<Answer, Error> {
+        Usage::begin();
+        let answer = self.deliver(operation, class, request).await;
+        Usage::end(class.writes(), &answer);
+        answer
+    }
+
+    async fn deliver(&self, operation: &'static str, class: Class, mut request: Request) -> Result<Answer, Error> {
         let context = Context::new().with_value(class);
         let options = PipelineStreamOptions { skip_checks: true, ..PipelineStreamOptions::default() };
         let answer = async {

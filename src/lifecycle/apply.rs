@@ -12,7 +12,7 @@ use super::plan::{Change, plan};
 use crate::binding::{Bookkeeping, Directory};
 use crate::dead_letter::{Code, Reason};
 use crate::digital_twins::{Client, Condition, Error, RelationshipId, Twin, TwinId};
-use crate::outcome::{Attempt, Failure, Kind, LeftOut, Outcome, Unanswered};
+use crate::outcome::{Attempt, Failure, LeftOut, Outcome, Unanswered};
 use crate::settings::OnDelete;
 
 /// A query may not find a twin that was written less than 10 s ago ("Azure Digital Twins query language"); with
@@ -83,7 +83,7 @@ impl Remover<'_> {
                 _ => return Ok(Ok(sighting)),
             }
         }
-        let found = self.attempt.call(Kind::Read, self.directory.look_up(&deletion.device)).await?;
+        let found = self.attempt.call(self.directory.look_up(&deletion.device)).await?;
         if let Some(found) = found {
             return Ok(Ok(Sighting { twin: found.twin, models: found.models }));
         }
@@ -128,14 +128,14 @@ impl Remover<'_> {
         let answer = match change {
             Change::Unassign(patch) if patch.is_empty() => return Ok(Try::Done),
             Change::Unassign(patch) => {
-                self.attempt.call(Kind::Write, self.client.patch(twin.id(), patch, condition)).await.map(drop)
+                self.attempt.call(self.client.patch(twin.id(), patch, condition)).await.map(drop)
             }
             Change::Delete => {
                 if *has_relationships {
                     self.delete_relationships(twin.id()).await?;
                     *has_relationships = false;
                 }
-                self.attempt.call(Kind::Write, self.client.delete(twin.id(), condition)).await
+                self.attempt.call(self.client.delete(twin.id(), condition)).await
             }
         };
         match answer {
@@ -155,8 +155,8 @@ impl Remover<'_> {
     /// that is: the next read tells.
     async fn delete_relationships(&self, twin: &TwinId) -> Result<(), Unanswered> {
         let (outgoing, incoming) = futures::join!(
-            self.attempt.call(Kind::Read, self.client.relationships(twin)),
-            self.attempt.call(Kind::Read, self.client.incoming_relationships(twin)),
+            self.attempt.call(self.client.relationships(twin)),
+            self.attempt.call(self.client.incoming_relationships(twin)),
         );
         let outgoing = known(outgoing)?.unwrap_or_default().into_iter().map(|it| (it.source, it.id));
         let incoming = known(incoming)?.unwrap_or_default().into_iter().map(|it| (it.source, it.id));
@@ -170,15 +170,15 @@ impl Remover<'_> {
     }
 
     async fn delete_relationship(&self, source: TwinId, id: RelationshipId) -> Result<(), Unanswered> {
-        known(self.attempt.call(Kind::Write, self.client.delete_relationship(&source, &id)).await).map(drop)
+        known(self.attempt.call(self.client.delete_relationship(&source, &id)).await).map(drop)
     }
 
     async fn read(&self, id: &TwinId) -> Result<Option<Sighting>, Unanswered> {
-        let Some(twin) = self.attempt.call(Kind::Read, self.client.get(id)).await? else {
+        let Some(twin) = self.attempt.call(self.client.get(id)).await? else {
             return Ok(None);
         };
         // Twins outlive their model; what binds them is then in their properties alone.
-        let models = known(self.attempt.call(Kind::Read, self.client.model(twin.model())).await)?;
+        let models = known(self.attempt.call(self.client.model(twin.model())).await)?;
         Ok(Some(Sighting { twin, models: models.unwrap_or_default() }))
     }
 }

@@ -95,7 +95,7 @@ impl DeleteDeviceInTwin {
 impl EventFunction for DeleteDeviceInTwin {
     async fn run(&self, batch: EventBatch, _invocation: &InvocationId) -> Answer {
         let attempt = Attempt::begin(&batch, self.max_attempts);
-        let work = self.work_through(&batch, &attempt).await;
+        let work = attempt.work(self.work_through(&batch, &attempt)).await;
         Report { function: NAME, batch: &batch, attempt: &attempt }.conclude(work, &self.client, &self.outages).await
     }
 }

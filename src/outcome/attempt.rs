@@ -2,19 +2,22 @@
 
 use std::future::Future;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Outcomes;
-use crate::digital_twins::Error;
+use crate::digital_twins::{Error, Usage};
 use crate::host::EventBatch;
 
 /// How long one attempt tries before it hands the batch back. Well under the shortest `functionTimeout` (5 minutes on
 /// the Consumption plan), at which the host would kill the whole process.
 const BUDGET: Duration = Duration::from_secs(30);
+
+/// How long a probe may take. The attempt's own time can be over when it is asked; a healthy service answers sooner.
+const PROBE_TIME: Duration = Duration::from_secs(5);
 
 /// Pauses between tries inside an attempt, doubling.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -23,30 +26,22 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 /// A failure that may pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    kind: FailureKind,
     detail: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FailureKind {
-    /// The service held the call back: that says nothing against the event.
-    Throttled,
     /// Nothing failed: the time for it has not come.
-    Early,
-    Other,
+    is_early: bool,
 }
 
 impl Failure {
     /// It is too early to tell, for instance because queries lag behind.
     #[must_use]
     pub fn early(detail: impl Into<String>) -> Self {
-        Self { kind: FailureKind::Early, detail: detail.into() }
+        Self { detail: detail.into(), is_early: true }
     }
 
     /// What went on changing under every try.
     #[must_use]
     pub fn unsteady(detail: impl Into<String>) -> Self {
-        Self { kind: FailureKind::Other, detail: detail.into() }
+        Self { detail: detail.into(), is_early: false }
     }
 
     /// The attempt's time was over first.
@@ -63,8 +58,7 @@ impl Failure {
 
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        let kind = if error.is_throttled() { FailureKind::Throttled } else { FailureKind::Other };
-        Self { kind, detail: error.to_string() }
+        Self { detail: error.to_string(), is_early: false }
     }
 }
 
@@ -77,15 +71,6 @@ pub enum Unanswered {
     Refused(Error),
 }
 
-/// Whether a call reads or writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A read or a query.
-    Read,
-    /// A change.
-    Write,
-}
-
 /// One attempt at a batch.
 #[derive(Debug)]
 pub struct Attempt {
@@ -93,9 +78,7 @@ pub struct Attempt {
     max_attempts: u32,
     begun: Instant,
     deadline: Instant,
-    calls: AtomicUsize,
-    answered: AtomicBool,
-    written: AtomicBool,
+    usage: Arc<Usage>,
 }
 
 impl Attempt {
@@ -112,9 +95,7 @@ impl Attempt {
             max_attempts: max_attempts.get(),
             begun,
             deadline: begun + BUDGET,
-            calls: AtomicUsize::new(0),
-            answered: AtomicBool::new(false),
-            written: AtomicBool::new(false),
+            usage: Arc::default(),
         }
     }
 
@@ -130,37 +111,33 @@ impl Attempt {
         self.begun.elapsed()
     }
 
-    /// How many calls were made.
+    /// What the service was asked by [`work`](Self::work).
     #[must_use]
-    pub fn calls(&self) -> usize {
-        self.calls.load(Ordering::Relaxed)
+    pub fn usage(&self) -> &Usage {
+        &self.usage
     }
 
-    /// Waits for `call`, at the longest until the attempt's time is over, and notes what it says about the service.
+    /// Does `work`, watching what it asks the service.
+    pub async fn work<T>(&self, work: impl Future<Output = T>) -> T {
+        self.usage.watch(work).await
+    }
+
+    /// Waits for `call`, at the longest until the attempt's time is over.
     ///
     /// # Errors
     /// [`Unanswered`]. A call whose time is over may still take effect: all that is called must bear repeating.
     pub fn call<'a, T: 'a>(
         &'a self,
-        kind: Kind,
         call: impl Future<Output = Result<T, Error>> + Send + 'a,
     ) -> impl Future<Output = Result<T, Unanswered>> + Send + 'a {
         // A call to the service is a large future, and handlers hold many of them.
         let call: BoxFuture<'a, _> = Box::pin(call);
         async move {
-            self.calls.fetch_add(1, Ordering::Relaxed);
             match timeout_at(self.deadline, call).await {
                 Err(_) => Err(Unanswered::Failed(Failure::late())),
-                Ok(Ok(value)) => {
-                    self.answered.store(true, Ordering::Relaxed);
-                    self.written.fetch_or(kind == Kind::Write, Ordering::Relaxed);
-                    Ok(value)
-                }
+                Ok(Ok(value)) => Ok(value),
                 Ok(Err(error)) if error.is_transient() => Err(Unanswered::Failed(Failure::from(&error))),
-                Ok(Err(error)) => {
-                    self.answered.store(true, Ordering::Relaxed);
-                    Err(Unanswered::Refused(error))
-                }
+                Ok(Err(error)) => Err(Unanswered::Refused(error)),
             }
         }
     }
@@ -180,23 +157,18 @@ impl Attempt {
     /// Whether what still fails should be given up: it had its attempts, and it fails alone while the service as a
     /// whole works.
     ///
-    /// The service works when another call of this attempt was answered, or `probe` is. A throttled call only counts
-    /// as failing alone when another write went through: while everything is throttled, the batch waits. What came
-    /// too early is never given up.
+    /// The service works when another call of this attempt was answered, or `probe` is. Where calls were throttled,
+    /// only a write that went through counts: while everything is throttled, the batch waits. What came too early is
+    /// never given up.
     pub async fn gives_up(&self, outcomes: &Outcomes, probe: impl Future<Output = Result<(), Error>> + Send) -> bool {
-        if self.number < self.max_attempts {
+        let is_early = outcomes.open().any(|(_, failure)| failure.is_some_and(|failure| failure.is_early));
+        if self.number < self.max_attempts || is_early {
             return false;
         }
-        let kinds: Vec<_> = outcomes.open().map(|(_, failure)| failure.map(|failure| failure.kind)).collect();
-        if kinds.contains(&Some(FailureKind::Early)) {
-            return false;
+        if self.usage.is_throttled() {
+            return self.usage.is_written();
         }
-        if kinds.contains(&Some(FailureKind::Throttled)) {
-            return self.written.load(Ordering::Relaxed);
-        }
-        // The attempt's own time may be over; a healthy service answers well within this.
-        self.answered.load(Ordering::Relaxed)
-            || matches!(tokio::time::timeout(Duration::from_secs(5), probe).await, Ok(Ok(())))
+        self.usage.is_answered() || matches!(timeout(PROBE_TIME, probe).await, Ok(Ok(())))
     }
 }
 
@@ -216,6 +188,8 @@ mod tests {
 
     const MAX_ATTEMPTS: NonZeroU32 = NonZeroU32::new(5).unwrap();
     const LAST_RETRY: u32 = 4;
+    const READ: bool = false;
+    const WRITE: bool = true;
 
     fn throttled() -> Error {
         Error::Throttled { retry_after: None }
@@ -238,10 +212,10 @@ mod tests {
     }
 
     /// Whether the last attempt gives up on `failure`, after other calls were answered with `answers`.
-    async fn gives_up(failure: Failure, answers: Vec<(Kind, Result<(), Error>)>, probe: Result<(), Error>) -> bool {
+    async fn gives_up(failure: Failure, answers: Vec<(bool, Result<(), Error>)>, probe: Result<(), Error>) -> bool {
         let attempt = Attempt::after(LAST_RETRY, MAX_ATTEMPTS);
-        for (kind, answer) in answers {
-            let _ = attempt.call(kind, ready(answer)).await;
+        for (writes, answer) in answers {
+            attempt.work(async { Usage::end(writes, &answer) }).await;
         }
         attempt.gives_up(&one_open(failure), ready(probe)).await
     }
@@ -251,7 +225,7 @@ mod tests {
         let outcomes = one_open(Failure::from(&down()));
         for retries in 0..LAST_RETRY {
             let attempt = Attempt::after(retries, MAX_ATTEMPTS);
-            attempt.call(Kind::Write, ready(Ok(()))).await.unwrap();
+            attempt.work(async { Usage::end(WRITE, &Ok(())) }).await;
             assert!(!attempt.gives_up(&outcomes, ready(Ok(()))).await, "{retries} retries");
         }
         for retries in [LAST_RETRY, LAST_RETRY + 1, u32::MAX] {
@@ -265,32 +239,31 @@ mod tests {
     #[tokio::test]
     async fn what_fails_alone_is_given_up_and_what_fails_with_all_else_is_not() {
         let failure = || Failure::from(&down());
-        assert!(gives_up(failure(), vec![(Kind::Read, Ok(()))], Err(down())).await);
-        assert!(gives_up(failure(), vec![(Kind::Write, Err(refused()))], Err(down())).await);
-        assert!(gives_up(failure(), vec![(Kind::Read, Err(down()))], Ok(())).await);
-        assert!(!gives_up(failure(), vec![(Kind::Read, Err(down()))], Err(down())).await);
+        assert!(gives_up(failure(), vec![(READ, Ok(()))], Err(down())).await);
+        assert!(gives_up(failure(), vec![(WRITE, Err(refused()))], Err(down())).await);
+        assert!(gives_up(failure(), vec![(READ, Err(down()))], Ok(())).await);
+        assert!(!gives_up(failure(), vec![(READ, Err(down()))], Err(down())).await);
         assert!(!gives_up(failure(), vec![], Err(throttled())).await);
     }
 
     #[tokio::test]
     async fn while_all_writes_are_throttled_nothing_is_given_up() {
         let failure = || Failure::from(&throttled());
-        assert!(!gives_up(failure(), vec![(Kind::Read, Ok(())), (Kind::Write, Err(throttled()))], Ok(())).await);
-        assert!(gives_up(failure(), vec![(Kind::Write, Ok(()))], Ok(())).await);
+        assert!(!gives_up(failure(), vec![(READ, Ok(())), (WRITE, Err(throttled()))], Ok(())).await);
+        assert!(gives_up(failure(), vec![(WRITE, Ok(()))], Ok(())).await);
     }
 
     #[tokio::test]
     async fn what_came_too_early_is_never_given_up() {
-        assert!(!gives_up(Failure::early("queries lag"), vec![(Kind::Write, Ok(()))], Ok(())).await);
+        assert!(!gives_up(Failure::early("queries lag"), vec![(WRITE, Ok(()))], Ok(())).await);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_call_takes_no_longer_than_the_attempt() {
         let attempt = Attempt::after(0, MAX_ATTEMPTS);
-        let answer = attempt.call(Kind::Read, pending::<Result<(), Error>>()).await;
+        let answer = attempt.call(pending::<Result<(), Error>>()).await;
         assert!(matches!(answer, Err(Unanswered::Failed(_))), "{answer:?}");
         assert_eq!(attempt.elapsed().as_secs(), BUDGET.as_secs());
-        assert_eq!(attempt.calls(), 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ mod report;
 
 use std::collections::BTreeMap;
 
-pub use attempt::{Attempt, Failure, Kind, Unanswered};
+pub use attempt::{Attempt, Failure, Unanswered};
 pub use once::Once;
 pub use report::{Outages, Report, Work};
 

@@ -129,7 +129,7 @@ impl Report<'_> {
             open = counts.open,
             twins,
             changes,
-            adt_calls = self.attempt.calls(),
+            adt_calls = self.attempt.usage().calls(),
             ms = u64::try_from(self.attempt.elapsed().as_millis()).unwrap_or(u64::MAX),
             "batch"
         );

@@ -10,7 +10,7 @@ use super::unknown::UnknownMembers;
 use crate::binding::{Known, SourceTimes, State};
 use crate::dead_letter::{Code, Reason};
 use crate::digital_twins::{Client, Condition, ETag, Error, MAX_PAYLOAD_BYTES, Patch};
-use crate::outcome::{Attempt, Failure, Kind, Outcome, Unanswered};
+use crate::outcome::{Attempt, Failure, Outcome, Unanswered};
 
 /// So many refused patches of one twin are taken apart to find the messages that are to blame; then all that are left
 /// go to the dead letters. Enough to find three among 256.
@@ -148,8 +148,7 @@ impl Writer<'_> {
     /// Sends a patch; one that is refused goes again without source times, which may be what was refused.
     async fn send(&self, known: &Known, patch: &Patch) -> Result<ETag, Unanswered> {
         let send = |patch: Patch| {
-            self.attempt
-                .call(Kind::Write, async move { self.client.patch(known.id(), &patch, Condition::Always).await })
+            self.attempt.call(async move { self.client.patch(known.id(), &patch, Condition::Always).await })
         };
         match send(patch.clone()).await {
             Err(Unanswered::Refused(error @ Error::Refused { .. })) if patch.has_source_times() => {

@@ -29,7 +29,7 @@ use crate::dead_letter::{Code, Reason};
 use crate::device::DeviceId;
 use crate::digital_twins::{Client, TwinId};
 use crate::host::{Answer, EventBatch, EventFunction, InvocationId};
-use crate::outcome::{Attempt, Failure, Kind, LeftOut, Once, Outages, Outcome, Outcomes, Report, Unanswered, Work};
+use crate::outcome::{Attempt, Failure, LeftOut, Once, Outages, Outcome, Outcomes, Report, Unanswered, Work};
 use crate::settings::{Telemetry, WithoutTwin};
 
 /// The function's name, and its route.
@@ -160,7 +160,7 @@ impl DeviceTelemetryToTwin {
             groups.entry((message.device.clone(), message.claim.clone())).or_default().push(message);
         }
         let look_ups = groups.into_iter().map(|((device, claim), messages)| async move {
-            let found = attempt.call(Kind::Read, self.directory.find(&device, claim.as_ref())).await;
+            let found = attempt.call(self.directory.find(&device, claim.as_ref())).await;
             (found.map(|found| self.judge(&device, claim.as_ref(), found)), messages)
         });
         let look_ups: Vec<_> = look_ups.collect();
@@ -239,7 +239,10 @@ fn settle(messages: &[Message], outcome: &Outcome, outcomes: &mut Outcomes) {
 impl EventFunction for DeviceTelemetryToTwin {
     async fn run(&self, batch: EventBatch, _invocation: &InvocationId) -> Answer {
         let attempt = Attempt::begin(&batch, self.max_attempts);
-        let work = self.work_through(&batch, &attempt).await;
+        let work = attempt.work(self.work_through(&batch, &attempt)).await;
         Report { function: NAME, batch: &batch, attempt: &attempt }.conclude(work, &self.client, &self.outages).await
     }
 }
+
+#[cfg(test)]
+mod tests;
