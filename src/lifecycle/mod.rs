@@ -99,3 +99,6 @@ impl EventFunction for DeleteDeviceInTwin {
         Report { function: NAME, batch: &batch, attempt: &attempt }.conclude(work, &self.client, &self.outages).await
     }
 }
+
+#[cfg(test)]
+mod tests;
