@@ -1,7 +1,7 @@
 //! Where everything is, for programs: the endpoints file, and the environment that clients of Azure read.
 
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
@@ -73,6 +73,17 @@ pub struct IdentityEndpoint {
     pub endpoint: String,
     /// For `IDENTITY_HEADER`.
     pub header: String,
+}
+
+/// Without keys and tokens.
+impl fmt::Debug for Endpoints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoints")
+            .field("digital_twins", &self.digital_twins)
+            .field("functions", &self.functions)
+            .field("control", &self.control)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Endpoints {

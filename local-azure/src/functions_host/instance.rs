@@ -10,8 +10,9 @@ use super::{
     pump::{Pump, Surroundings},
 };
 
-/// How long invocations may take to end when the host stops.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long invocations may take to end when the host stops. The real host gives them up to 10 s; somebody who presses
+/// Ctrl-C waits less, and a batch that is cut off comes again.
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// One instance of the app.
 #[derive(Debug)]

@@ -34,7 +34,7 @@ pub use self::{
     device_twin::{DeviceTwin, TwinPatch},
     error::{Denial, Error},
     message::{Message, TopicError},
-    names::{Address, DeviceId, HostName, IdError, ModuleId},
+    names::{Address, DeviceId, HostName, HostNameError, IdError, ModuleId},
     policy::{Permissions, Policy},
     registry::{Condition, NewIdentity},
     routing::{Enrichment, Route, Source},

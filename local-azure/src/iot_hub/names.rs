@@ -1,6 +1,6 @@
 //! What things are called in an IoT Hub.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -112,7 +112,7 @@ impl fmt::Display for Address {
 }
 
 /// A hub's host name, for instance `contoso-hub.azure-devices.net`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct HostName(String);
 
@@ -138,6 +138,32 @@ impl HostName {
     }
 }
 
+/// A text that cannot be a hub's host name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is not a host name: it takes letters, digits and hyphens in labels of up to 63, joined by dots, without a port"
+)]
+pub struct HostNameError(String);
+
+impl FromStr for HostName {
+    type Err = HostNameError;
+
+    /// Takes a DNS name and lowers it.
+    fn from_str(text: &str) -> Result<Self, HostNameError> {
+        let label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        if text.len() <= 253 && text.split('.').all(label) {
+            Ok(Self(text.to_ascii_lowercase()))
+        } else {
+            Err(HostNameError(text.to_owned()))
+        }
+    }
+}
+
 impl fmt::Display for HostName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -147,6 +173,15 @@ impl fmt::Display for HostName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn host_names_are_checked_and_lowered() {
+        let name = "Contoso-Hub.azure-devices.localhost".parse::<HostName>().unwrap();
+        assert_eq!(name.as_str(), "contoso-hub.azure-devices.localhost");
+        for bad in ["", "a..b", "-a", "a-", "a:1", "ä.b", "a b"] {
+            assert_eq!(bad.parse::<HostName>(), Err(HostNameError(bad.to_owned())));
+        }
+    }
 
     #[test]
     fn ids_take_what_iot_hub_takes_and_nothing_that_would_break_a_topic() {

@@ -1,0 +1,195 @@
+//! The command line.
+
+use std::{
+    ffi::OsString,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::{Args, Parser, Subcommand};
+use local_azure::{
+    config::{App, Config, Graph},
+    iot_hub::HostName,
+    ports::Ports,
+};
+
+/// Where the certificate authority is kept, below the current folder.
+const CERTIFICATES: &str = ".local-azure";
+
+/// All of Azure that device and twin provisioning needs, on this machine: DPS, IoT Hub, its routes to Event Hubs,
+/// the Functions host, Azure Digital Twins, managed identity and blob storage. No subscription, no Docker, no account.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 110, after_help = "Without a command it does what `up` does.")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start everything, print where it is, run until Ctrl-C
+    Up,
+    /// Start everything and tell the whole story step by step, each step verified
+    Demo {
+        /// Stop after the story: exit code 0 when every step was verified, else 1
+        #[arg(long)]
+        exit: bool,
+    },
+    /// Start everything, run a command with the environment set, stop, exit with the command's code
+    ///
+    /// Ports are chosen by the system. The command finds the addresses in the file that LOCAL_AZURE_ENDPOINTS names,
+    /// and in the variables that clients of Azure read: ADT_SERVICE_URL, ADT_CA_FILE, IDENTITY_ENDPOINT,
+    /// IDENTITY_HEADER, PROVISIONING_HOST, PROVISIONING_IDSCOPE, PROVISIONING_SYMMETRIC_KEY, PROVISIONING_CA_FILE,
+    /// ADT_MODEL_ID, SSL_CERT_FILE, REQUESTS_CA_BUNDLE, NODE_EXTRA_CA_CERTS.
+    Exec {
+        /// The command and its arguments
+        #[arg(last = true, required = true, value_name = "CMD")]
+        command: Vec<OsString>,
+    },
+    /// The function app's handler, as the Functions host starts it
+    #[command(hide = true)]
+    Handler,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Azure Digital Twins and IoT Hub's service API, over TLS
+    #[arg(long, global = true, value_name = "PORT", default_value_t = Ports::default().https)]
+    https_port: u16,
+    /// DPS and IoT Hub for devices: MQTT over TLS
+    #[arg(long, global = true, value_name = "PORT", default_value_t = Ports::default().mqtt)]
+    mqtt_port: u16,
+    /// The Functions host
+    #[arg(long, global = true, value_name = "PORT", default_value_t = Ports::default().functions)]
+    functions_port: u16,
+    /// Control API and managed identity endpoint
+    #[arg(long, global = true, value_name = "PORT", default_value_t = Ports::default().control)]
+    control_port: u16,
+    /// Let the system choose every port, with keys of this run only
+    #[arg(long, global = true, conflicts_with_all = ["https_port", "mqtt_port", "functions_port", "control_port"])]
+    free_ports: bool,
+    /// Write addresses and credentials there (JSON, mode 0600) when everything is ready
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) endpoints_file: Option<PathBuf>,
+    /// Write the environment of clients there (.env form, mode 0600) when everything is ready
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) env_file: Option<PathBuf>,
+    /// Run the function app of this folder (host.json and the functions' folders) [default: the app compiled in]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    app_root: Option<PathBuf>,
+    /// Start this executable as the handler [default: what host.json names]
+    #[arg(long, global = true, value_name = "FILE")]
+    handler: Option<PathBuf>,
+    /// Host names of the linked hubs, joined by commas
+    #[arg(long, global = true, value_name = "LIST", value_delimiter = ',', default_value = "localhost")]
+    hub_names: Vec<HostName>,
+    /// Partitions of each event hub
+    #[arg(long, global = true, value_name = "N", default_value = "4", value_parser = partitions)]
+    partitions: NonZeroUsize,
+    /// What is in Azure Digital Twins at the start, besides the sample models [default: the sample graph]
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "no_graph")]
+    graph: Option<PathBuf>,
+    /// Start with no models and no twins
+    #[arg(long, global = true)]
+    no_graph: bool,
+    /// Make every request to Azure Digital Twins take so much longer (50ms, 1s)
+    #[arg(long, global = true, value_name = "TIME", value_parser = duration, default_value = "0ms")]
+    adt_latency: Duration,
+    /// Let queries of Azure Digital Twins see a change so much later (5s)
+    #[arg(long, global = true, value_name = "TIME", value_parser = duration, default_value = "0ms")]
+    query_lag: Duration,
+    /// Enforce Azure Digital Twins' documented limits (1,000 patches and 500 creations a second, 10 writes a twin)
+    #[arg(long, global = true)]
+    adt_limits: bool,
+}
+
+impl Options {
+    /// What they ask for. `exec` always chooses free ports.
+    pub(crate) fn config(&self, command: &Command) -> Config {
+        let base = Config::new(Path::new(CERTIFICATES).to_owned());
+        let base = if self.free_ports || matches!(command, Command::Exec { .. }) {
+            base.with_free_ports()
+        } else {
+            let ports = Ports {
+                https: self.https_port,
+                mqtt: self.mqtt_port,
+                functions: self.functions_port,
+                control: self.control_port,
+            };
+            Config { ports, ..base }
+        };
+        Config {
+            app: self.app_root.clone().map_or(App::Compiled, App::Folder),
+            handler: self.handler.clone(),
+            hub_names: self.hub_names.clone(),
+            partitions: self.partitions,
+            graph: match &self.graph {
+                Some(file) => Graph::File(file.clone()),
+                None if self.no_graph => Graph::Empty,
+                None => Graph::Sample,
+            },
+            adt_latency: self.adt_latency,
+            query_lag: self.query_lag,
+            adt_limits: self.adt_limits,
+            ..base
+        }
+    }
+}
+
+/// Azure's event hubs have up to 32 partitions (standard tier).
+fn partitions(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse()
+        .ok()
+        .and_then(NonZeroUsize::new)
+        .filter(|partitions| partitions.get() <= 32)
+        .ok_or_else(|| "takes a number from 1 to 32, as an event hub does".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    text.parse::<jiff::SignedDuration>()
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .filter(|duration| *duration <= Duration::from_secs(3_600))
+        .ok_or_else(|| "takes a time up to an hour, for instance 50ms, 2s or 1m".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(line: &str) -> Config {
+        let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+        arguments.options.config(&arguments.command.unwrap_or(Command::Up))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn options_stand_before_or_behind_the_command() {
+        assert_eq!(config("local-azure demo --free-ports --exit").ports, Ports::FREE);
+        assert_eq!(config("local-azure --https-port 443 up").ports.https, 443);
+        assert_eq!(config("local-azure").ports, Ports::default());
+    }
+
+    #[test]
+    fn exec_chooses_free_ports_and_credentials_of_its_own() {
+        let config = config("local-azure exec -- true");
+        assert_eq!(config.ports, Ports::FREE);
+        assert_ne!(config.credentials, local_azure::credentials::Credentials::published());
+    }
+
+    #[test]
+    fn what_an_option_does_not_take_is_refused() {
+        for line in ["--partitions 0", "--partitions 33", "--adt-latency fast", "--query-lag 2h", "--hub-names a:1"] {
+            let line = format!("local-azure {line}");
+            assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+        assert_eq!(config("local-azure --adt-latency 50ms").adt_latency, Duration::from_millis(50));
+    }
+}

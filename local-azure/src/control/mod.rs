@@ -1,0 +1,123 @@
+//! The control API: what goes on inside, for people and for tests.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `GET /control/state` | counts, the handlers, lag partition by partition |
+//! | `GET /control/dead-letters` | every dead letter document, with the blob's name |
+
+mod local_only;
+
+use axum::{
+    Json, Router,
+    extract::State,
+    middleware,
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    functions_host::{FunctionStatistics, HandlerStatus},
+    gate::OperationCount,
+    iot_hub::Counts,
+    services::Services,
+};
+
+/// The container that dead letters are written to.
+const DEAD_LETTERS: &str = "dead-letters";
+
+/// The API's routes, closed to pages of other origins.
+pub fn router(services: Services) -> Router {
+    Router::new()
+        .route("/control/state", get(state))
+        .route("/control/dead-letters", get(dead_letters))
+        .layer(middleware::from_fn(local_only::guard))
+        .with_state(services)
+}
+
+/// What `GET /control/state` answers.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Snapshot {
+    /// Registration records.
+    pub registrations: usize,
+    /// Hub by hub.
+    pub iot_hubs: Vec<HubSnapshot>,
+    /// Models in Azure Digital Twins.
+    pub models: usize,
+    /// Twins.
+    pub twins: usize,
+    /// Relationships.
+    pub relationships: usize,
+    /// The functions that read events: outcomes and lag, partition by partition.
+    pub functions: Vec<FunctionStatistics>,
+    /// The handler processes.
+    pub handlers: Vec<HandlerStatus>,
+    /// Dead letter documents.
+    pub dead_letters: usize,
+    /// How often each operation was asked for.
+    pub operations: Vec<OperationCount>,
+}
+
+/// One hub.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HubSnapshot {
+    /// Its host name.
+    pub host_name: String,
+    /// Its numbers.
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+/// A dead letter document.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadLetter {
+    /// The blob's name within the container.
+    pub name: String,
+    /// When it was written.
+    pub last_modified: jiff::Timestamp,
+    /// The document as the handler wrote it; text where it is not JSON.
+    pub document: Value,
+}
+
+impl Snapshot {
+    /// How things are now.
+    pub fn take(services: &Services) -> Self {
+        let hub = |hub: &std::sync::Arc<crate::iot_hub::IotHub>| HubSnapshot {
+            host_name: hub.host_name().to_string(),
+            counts: hub.counts(),
+        };
+        Self {
+            registrations: services.dps.count(),
+            iot_hubs: services.iot_hubs.iter().map(hub).collect(),
+            models: services.digital_twins.model_count(),
+            twins: services.digital_twins.twin_count(),
+            relationships: services.digital_twins.relationship_count(),
+            functions: services.functions.statistics(),
+            handlers: services.functions.handlers(),
+            dead_letters: services.blobs.list(DEAD_LETTERS, "").len(),
+            operations: services.gate.counts(),
+        }
+    }
+}
+
+/// All dead letters, by name.
+pub fn all_dead_letters(services: &Services) -> Vec<DeadLetter> {
+    let letter = |(name, blob): (String, crate::functions_host::Blob)| {
+        let document = serde_json::from_slice(&blob.content)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&blob.content).into_owned()));
+        DeadLetter { name, last_modified: blob.last_modified, document }
+    };
+    services.blobs.list(DEAD_LETTERS, "").into_iter().map(letter).collect()
+}
+
+async fn state(State(services): State<Services>) -> Response {
+    Json(Snapshot::take(&services)).into_response()
+}
+
+async fn dead_letters(State(services): State<Services>) -> Response {
+    Json(all_dead_letters(&services)).into_response()
+}

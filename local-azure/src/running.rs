@@ -1,0 +1,233 @@
+//! Starting and stopping.
+
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use axum::Router;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use url::Url;
+
+use crate::{
+    certificates::{Authority, CertificateError},
+    config::Config,
+    control,
+    endpoints::{DpsEndpoint, Endpoints, IdentityEndpoint, IotHubEndpoint},
+    front::{self, TlsListener},
+    functions_host,
+    identity::{self, Tokens},
+    iot_hub,
+    mqtt::{self, Limits},
+    ports::{Loopback, PortError},
+    services::{ENROLLMENT_GROUP, Services},
+};
+
+/// How long services may take to end what they are doing.
+const GRACE: Duration = Duration::from_millis(1_500);
+
+/// Why local-azure does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port cannot be had.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// No certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The file of `--graph` cannot be read.
+    #[error("cannot read the graph {path}: {source}")]
+    GraphFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The graph is refused, as Azure Digital Twins would refuse it.
+    #[error(
+        "cannot load {path}: {reason}; a graph is {{\"twins\": [...], \"relationships\": [...]}} as in models/sample-graph.json"
+    )]
+    Graph {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A key of the configuration is none.
+    #[error("a key of the configuration cannot be used: {0}")]
+    Key(#[from] crate::sas::KeyError),
+    /// DPS has no HTTP client.
+    #[error(transparent)]
+    Dps(#[from] crate::dps::StartError),
+    /// The function app cannot be run.
+    #[error("the function app cannot be run: {0}")]
+    Functions(#[from] functions_host::Error),
+    /// There is no current folder to run the app in.
+    #[error("the current folder cannot be used: {0}; run from another one")]
+    CurrentFolder(io::Error),
+    /// The system does not say which program this is.
+    #[error("cannot find this program to start it again as the handler: {0}; name a handler with --handler")]
+    CurrentProgram(io::Error),
+    /// A URL could not be made.
+    #[error("cannot make the webhook's URL: {0}")]
+    Url(#[from] url::ParseError),
+    /// A listener failed.
+    #[error("cannot listen: {0}")]
+    Listen(io::Error),
+}
+
+/// A local-azure at work. Dropping it stops everything at once; [`Running::stop`] waits for the end.
+#[derive(Debug)]
+pub struct Running {
+    endpoints: Endpoints,
+    services: Services,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// Starts everything, and returns when all of it answers.
+///
+/// # Errors
+/// [`StartError`]; nothing keeps running then.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let ports = config.ports;
+    let https = Loopback::bind(ports.https, "--https-port")?;
+    let mqtt = Loopback::bind(ports.mqtt, "--mqtt-port")?;
+    let functions = Loopback::bind(ports.functions, "--functions-port")?;
+    let control = Loopback::bind(ports.control, "--control-port")?;
+    let authority = Authority::open(&config.certificates)?;
+    let names: Vec<String> = config.hub_names.iter().map(|name| name.as_str().to_owned()).collect();
+    let tls = authority.server_config(&names, config.clock.now())?;
+
+    let tokens = Tokens::new(&config.credentials.identity_header, config.clock.clone());
+    let endpoints = endpoints(&config, &authority, &tokens, [https.port, mqtt.port, functions.port, control.port]);
+    let webhook = Url::parse(&endpoints.webhook_url)?;
+    let shutdown = CancellationToken::new();
+    let app_settings = endpoints.app_settings().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let services = Services::start(&config, tokens, app_settings, webhook, &shutdown)?;
+
+    let running = Running { endpoints, services, shutdown, tasks: TaskTracker::new() };
+    running.serve_https(https, &tls).map_err(StartError::Listen)?;
+    running.serve_mqtt(mqtt, TlsAcceptor::from(tls));
+    running.serve_plain(functions, running.services.functions.router());
+    running.serve_plain(control, running.control_router(&config));
+    if let Err(error) = running.services.functions.ready().await {
+        running.stop().await;
+        return Err(error.into());
+    }
+    Ok(running)
+}
+
+impl Running {
+    /// Where everything is.
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    /// The services themselves, for whoever wants to look behind the wire.
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// Stops everything and waits until it has ended: no process, connection or listener is left.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.tasks.close();
+        let ended = async { tokio::join!(self.tasks.wait(), self.services.functions.stopped()) };
+        if tokio::time::timeout(GRACE, ended).await.is_err() {
+            tracing::warn!("not everything ended within {} ms; it is cut off", GRACE.as_millis());
+        }
+    }
+
+    fn control_router(&self, config: &Config) -> Router {
+        let Services { tokens, gate, .. } = &self.services;
+        let identity = identity::router(tokens.clone(), config.credentials.identity_header.clone(), Arc::clone(gate));
+        control::router(self.services.clone()).merge(identity)
+    }
+
+    fn serve_https(&self, loopback: Loopback, tls: &Arc<rustls::ServerConfig>) -> io::Result<()> {
+        let router = front::router(front::Services {
+            digital_twins: crate::digital_twins::router(Arc::clone(&self.services.digital_twins)),
+            iot_hub: iot_hub::router(self.services.iot_hubs.clone()),
+        });
+        for listener in loopback.listeners {
+            self.serve(TlsListener::new(listener, Arc::clone(tls))?, router.clone());
+        }
+        Ok(())
+    }
+
+    fn serve_mqtt(&self, loopback: Loopback, tls: TlsAcceptor) {
+        let Services { dps, iot_hubs, .. } = &self.services;
+        let services = mqtt::Services { dps: Some(Arc::clone(dps)), hubs: iot_hubs.clone(), limits: Limits::default() };
+        for listener in loopback.listeners {
+            self.tasks.spawn(mqtt::serve(listener, tls.clone(), services.clone(), self.shutdown.clone()));
+        }
+    }
+
+    fn serve_plain(&self, loopback: Loopback, router: Router) {
+        for listener in loopback.listeners {
+            self.serve(listener, router.clone());
+        }
+    }
+
+    fn serve<L>(&self, listener: L, router: Router)
+    where
+        L: axum::serve::Listener,
+        L::Addr: std::fmt::Debug,
+    {
+        let shutdown = self.shutdown.clone();
+        self.tasks.spawn(async move {
+            let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
+            if let Err(error) = server.await {
+                tracing::warn!(%error, "a server ended");
+            }
+        });
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+fn endpoints(
+    config: &Config,
+    authority: &Authority,
+    tokens: &Tokens,
+    [https, mqtt, functions, control]: [u16; 4],
+) -> Endpoints {
+    let credentials = &config.credentials;
+    let functions = format!("http://localhost:{functions}");
+    let control_address = format!("http://localhost:{control}");
+    let hub = |name: &crate::iot_hub::HostName| IotHubEndpoint {
+        host_name: name.as_str().to_owned(),
+        mqtt_port: mqtt,
+        https_port: https,
+        service_connection_string: format!(
+            "HostName={name}{};SharedAccessKeyName=iothubowner;SharedAccessKey={}",
+            if https == 443 { String::new() } else { format!(":{https}") },
+            credentials.hub_owner_key,
+        ),
+    };
+    Endpoints {
+        version: 1,
+        digital_twins: format!("https://localhost:{https}"),
+        digital_twins_token: tokens.issue_for_a_person(identity::DIGITAL_TWINS).text,
+        webhook_url: format!("{functions}/api/DpsAdtAllocationFunc?code={}", credentials.function_key),
+        functions,
+        function_key: credentials.function_key.clone(),
+        dps: DpsEndpoint {
+            host: "localhost".to_owned(),
+            mqtt_port: mqtt,
+            id_scope: credentials.id_scope.clone(),
+            enrollment_group: ENROLLMENT_GROUP.to_owned(),
+            primary_key: credentials.group_primary_key.clone(),
+        },
+        iot_hubs: config.hub_names.iter().map(hub).collect(),
+        identity: IdentityEndpoint {
+            endpoint: format!("http://127.0.0.1:{control}/msi/token"),
+            header: credentials.identity_header.clone(),
+        },
+        control: control_address,
+        ca_file: authority.file().to_owned(),
+    }
+}

@@ -1,0 +1,205 @@
+//! The services of one local-azure and how they hang together.
+
+use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc, time::Duration};
+
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::{
+    StartError, compiled_app,
+    config::{App, Config, Graph},
+    digital_twins::{self, DigitalTwins, Scheme},
+    dps::{self, Dps, EnrollmentGroup, Reprovisioning, Webhook},
+    event_hubs::EventHub,
+    functions_host::{
+        self, Blobs, Containers, FunctionKey, FunctionsHost, Program,
+        app::{App as FunctionApp, AppSettings},
+    },
+    gate::{Gate, Rules, Service},
+    identity::{self, Tokens},
+    iot_hub::{self, Enrichment, HostName, IotHub, KeyPair, Policy, Route, Source},
+    sas::Key,
+};
+
+/// The enrollment group's name.
+pub(crate) const ENROLLMENT_GROUP: &str = "adt-devices";
+/// What the functions' triggers name.
+const TELEMETRY_HUB: &str = "deviceevents";
+const LIFECYCLE_HUB: &str = "lifecycleevents";
+const CONSUMER_GROUPS: [&str; 2] = ["$Default", "adt-functions"];
+/// After how long a device that registers asks again whether it is assigned. Azure says 3 s; here nobody needs to wait.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long the platform takes to start a new host.
+const PLATFORM_RESTART: Duration = Duration::from_secs(5);
+
+/// All services. Cheap to clone; clones are the same services.
+#[derive(Debug, Clone)]
+pub struct Services {
+    /// What every request passes.
+    pub gate: Arc<Gate>,
+    /// Issues and checks bearer tokens.
+    pub tokens: Tokens,
+    /// Azure Digital Twins.
+    pub digital_twins: Arc<DigitalTwins>,
+    /// The linked hubs, in the order of the configuration.
+    pub iot_hubs: Vec<Arc<IotHub>>,
+    /// The provisioning service.
+    pub dps: Arc<Dps>,
+    /// The event hubs that routes write to.
+    pub event_hubs: Vec<Arc<EventHub>>,
+    /// Where dead letters are kept.
+    pub blobs: Arc<Blobs>,
+    /// The Functions host with the app.
+    pub functions: Arc<FunctionsHost>,
+}
+
+impl Services {
+    /// Makes and connects them. The Functions host starts its handler with `app_settings` in its environment, and
+    /// DPS calls `webhook`.
+    pub(crate) fn start(
+        config: &Config,
+        tokens: Tokens,
+        app_settings: Vec<(String, String)>,
+        webhook: Url,
+        shutdown: &CancellationToken,
+    ) -> Result<Self, StartError> {
+        let clock = &config.clock;
+        let gate = Arc::new(Gate::new(rules(config)));
+        let digital_twins = digital_twins(config, &gate, &tokens)?;
+        let event_hubs = [TELEMETRY_HUB, LIFECYCLE_HUB]
+            .map(|name| Arc::new(EventHub::new(name, config.partitions, CONSUMER_GROUPS, clock.clone())));
+        let [telemetry, lifecycle] = &event_hubs;
+        let iot_hubs = iot_hubs(config, &gate, &routes(telemetry, lifecycle))?;
+        let dps = Dps::new(
+            dps_settings(config, webhook)?,
+            iot_hubs.clone(),
+            dps::State::default(),
+            clock.clone(),
+            Arc::clone(&gate),
+            shutdown.clone(),
+        )?;
+        let blobs = Arc::new(Blobs::new(Containers::default()));
+        let (app, handler) = function_app(config, app_settings)?;
+        let functions = functions_host::Config {
+            app,
+            handler,
+            instances: std::num::NonZeroUsize::MIN,
+            function_key: FunctionKey::new(&config.credentials.function_key),
+            event_hubs: event_hubs.to_vec(),
+            event_hubs_namespace: "local-azure.servicebus.windows.net".to_owned(),
+            blobs: Arc::clone(&blobs),
+            platform_restart: PLATFORM_RESTART,
+        };
+        let functions = FunctionsHost::start(functions, clock.clone(), Arc::clone(&gate), shutdown.clone())?;
+        let functions = Arc::new(functions);
+        Ok(Self { gate, tokens, digital_twins, iot_hubs, dps, event_hubs: event_hubs.to_vec(), blobs, functions })
+    }
+}
+
+fn rules(config: &Config) -> Rules {
+    let latency = Some(config.adt_latency).filter(|latency| !latency.is_zero());
+    Rules {
+        latency: latency.map(|latency| (Service::DigitalTwins, latency)).into_iter().collect(),
+        digital_twins_limits: config.adt_limits,
+    }
+}
+
+fn digital_twins(config: &Config, gate: &Arc<Gate>, tokens: &Tokens) -> Result<Arc<DigitalTwins>, StartError> {
+    let checked = tokens.clone();
+    let digital_twins = DigitalTwins::new(digital_twins::Options {
+        clock: config.clock.clone(),
+        gate: Arc::clone(gate),
+        accepts_token: Arc::new(move |token| checked.accepts(identity::DIGITAL_TWINS, token)),
+        query_lag: config.query_lag.try_into().unwrap_or(jiff::SignedDuration::MAX),
+        state: digital_twins::State::default(),
+        scheme: Scheme::Https,
+    });
+    let (name, graph) = match &config.graph {
+        Graph::Empty => return Ok(digital_twins),
+        Graph::Sample => (PathBuf::from("the sample graph"), compiled_app::SAMPLE_GRAPH.to_owned()),
+        Graph::File(file) => {
+            let unreadable = |source| StartError::GraphFile { path: file.clone(), source };
+            (file.clone(), fs::read_to_string(file).map_err(unreadable)?)
+        }
+    };
+    let refused = |reason: String| StartError::Graph { path: name.clone(), reason };
+    let models: Result<Vec<Value>, _> = compiled_app::MODELS.iter().map(|model| serde_json::from_str(model)).collect();
+    let models = models.map_err(|error| refused(error.to_string()))?;
+    digital_twins.upload_models(&models).map_err(|error| refused(error.to_string()))?;
+    let graph: Value = serde_json::from_str(&graph).map_err(|error| refused(error.to_string()))?;
+    digital_twins.load_graph(&graph).map_err(|error| refused(error.to_string()))?;
+    Ok(digital_twins)
+}
+
+fn routes(telemetry: &Arc<EventHub>, lifecycle: &Arc<EventHub>) -> Vec<Route> {
+    let route = |name: &str, source, endpoint: &Arc<EventHub>| Route {
+        name: name.to_owned(),
+        source,
+        endpoint: Arc::clone(endpoint),
+        enrichments: Enrichment::twin_id_and_hub(),
+    };
+    vec![
+        route("telemetry", Source::DeviceMessages, telemetry),
+        route("lifecycle", Source::DeviceLifecycleEvents, lifecycle),
+    ]
+}
+
+fn iot_hubs(config: &Config, gate: &Arc<Gate>, routes: &[Route]) -> Result<Vec<Arc<IotHub>>, StartError> {
+    let owner = Key::parse(&config.credentials.hub_owner_key)?;
+    let mut seen = BTreeSet::new();
+    let names = config.hub_names.iter().filter(|name| seen.insert(*name));
+    let hub = |name: &HostName| {
+        let settings = iot_hub::Settings {
+            host_name: name.clone(),
+            policies: Policy::defaults(owner.clone()),
+            routes: routes.to_vec(),
+        };
+        Arc::new(IotHub::new(settings, iot_hub::State::default(), config.clock.clone(), Arc::clone(gate)))
+    };
+    Ok(names.map(hub).collect())
+}
+
+fn dps_settings(config: &Config, webhook: Url) -> Result<dps::Settings, StartError> {
+    let keys = KeyPair {
+        primary: Key::parse(&config.credentials.group_primary_key)?,
+        secondary: Key::parse(&config.credentials.group_secondary_key)?,
+    };
+    Ok(dps::Settings {
+        id_scope: config.credentials.id_scope.clone(),
+        enrollment_group: EnrollmentGroup {
+            id: ENROLLMENT_GROUP.to_owned(),
+            keys,
+            enabled: true,
+            webhook: Webhook(webhook),
+            reprovisioning: Reprovisioning::Migrate,
+            initial_twin: None,
+        },
+        patience: config.webhook_patience.clone(),
+        retry_after: RETRY_AFTER,
+    })
+}
+
+/// The app, and what is to be started in place of the handler that its host.json names.
+fn function_app(
+    config: &Config,
+    app_settings: Vec<(String, String)>,
+) -> Result<(FunctionApp, Option<Program>), StartError> {
+    let settings = app_settings
+        .into_iter()
+        .chain(config.app_settings.iter().cloned())
+        .fold(AppSettings::inherited(), |settings, (name, value)| settings.with(name, value));
+    let chosen = config.handler.clone().map(|path| Program { path, arguments: Vec::new() });
+    match &config.app {
+        App::Folder(root) => Ok((FunctionApp::read(root, settings).map_err(functions_host::Error::from)?, chosen)),
+        App::Compiled => {
+            let root = std::env::current_dir().map_err(StartError::CurrentFolder)?;
+            let app = compiled_app::app(root, settings).map_err(functions_host::Error::from)?;
+            let handler = match chosen {
+                Some(handler) => handler,
+                None => compiled_app::handler().map_err(StartError::CurrentProgram)?,
+            };
+            Ok((app, Some(handler)))
+        }
+    }
+}
