@@ -7,7 +7,7 @@ use std::fmt;
 use dtdl::ModelId;
 use serde_json::Number;
 
-use super::{lexer, parser};
+use super::{lexer, words};
 
 /// A whole query. What `JOIN` and `MATCH` bind would stand between `from` and `filter`, as further sources.
 #[derive(Debug, Clone, PartialEq)]
@@ -275,7 +275,7 @@ struct Name<'a>(&'a str);
 
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if lexer::is_plain_name(self.0) && !parser::is_word(self.0) {
+        if lexer::is_plain_name(self.0) && !words::is_word(self.0) {
             f.write_str(self.0)
         } else {
             write!(f, "[[{}]]", self.0)

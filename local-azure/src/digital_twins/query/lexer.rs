@@ -35,7 +35,8 @@ impl fmt::Display for Spanned<'_> {
 }
 
 /// Longer symbols first: the first one that fits is taken.
-const SYMBOLS: [&str; 13] = ["<=", ">=", "!=", "=", "<", ">", "(", ")", "[", "]", ",", ".", "*"];
+/// Those of MATCH are among them, so that it can be refused by its name.
+const SYMBOLS: [&str; 16] = ["<=", ">=", "!=", "=", "<", ">", "(", ")", "[", "]", ",", ".", "*", "-", ":", "|"];
 
 /// Whether the text reads as one name without `[[ ]]`.
 pub(crate) fn is_plain_name(text: &str) -> bool {
@@ -88,7 +89,8 @@ impl<'q> Lexer<'q> {
         if starts_name(first) {
             return Ok(Token::Word(self.take_while(continues_name)));
         }
-        if first.is_ascii_digit() || first == '-' {
+        let unsigned = remaining.strip_prefix('-').unwrap_or(remaining);
+        if unsigned.starts_with(|c: char| c.is_ascii_digit()) {
             return self.number(start);
         }
         if first == '\'' {
@@ -110,7 +112,8 @@ impl<'q> Lexer<'q> {
     fn number(&mut self, start: usize) -> Result<Token<'q>, SyntaxError> {
         let position = self.position;
         self.skip('-');
-        let mut complete = !self.take_while(|c| c.is_ascii_digit()).is_empty();
+        self.take_while(|c| c.is_ascii_digit());
+        let mut complete = true;
         if self.skip('.') {
             complete &= !self.take_while(|c| c.is_ascii_digit()).is_empty();
         }
@@ -233,7 +236,7 @@ mod tests {
     #[test]
     fn unfinished_tokens_are_refused_where_they_begin() {
         for (query, column) in
-            [("  'abc", 2), (r"'abc\'", 0), ("a [[b", 2), ("[[]]", 0), ("a @", 2), ("-", 0), ("1.", 0), ("1e", 0)]
+            [("  'abc", 2), (r"'abc\'", 0), ("a [[b", 2), ("[[]]", 0), ("a @", 2), ("1.", 0), ("1e", 0)]
         {
             assert_eq!(tokens(query).unwrap_err().position.column, column, "{query}");
         }

@@ -8,6 +8,9 @@ mod evaluate;
 mod lexer;
 mod lookup;
 mod parser;
+#[cfg(test)]
+mod tests;
+mod words;
 
 use std::ops::Bound;
 

@@ -6,6 +6,7 @@ use super::{
     ast::{Collection, Comparison, Condition, Item, Kind, Literal, Operand, Path, Query, Select, Source, TextTest},
     error::SyntaxError,
     lexer::{self, Spanned, Token},
+    words,
 };
 
 /// Azure Digital Twins service limits: characters in a query.
@@ -16,60 +17,6 @@ const MAX_CONNECTIVES: usize = 50;
 const MAX_LIST: usize = 50;
 /// How deep parentheses and NOT may lie in one another; local-azure's own limit.
 const MAX_DEPTH: usize = 64;
-
-/// Azure Digital Twins query language: reserved keywords. As names they need `[[ ]]`.
-const RESERVED: [&str; 38] = [
-    "ALL",
-    "AND",
-    "AS",
-    "ASC",
-    "AVG",
-    "BY",
-    "COUNT",
-    "DESC",
-    "DEVICES_JOBS",
-    "DEVICES_MODULES",
-    "DEVICES",
-    "ENDS_WITH",
-    "FALSE",
-    "FROM",
-    "GROUP",
-    "IN",
-    "IS_BOOL",
-    "IS_DEFINED",
-    "IS_NULL",
-    "IS_NUMBER",
-    "IS_OBJECT",
-    "IS_PRIMITIVE",
-    "IS_STRING",
-    "MAX",
-    "MIN",
-    "NOT",
-    "NOT_IN",
-    "NULL",
-    "OR",
-    "ORDER",
-    "SELECT",
-    "STARTS_WITH",
-    "SUM",
-    "TOP",
-    "TRUE",
-    "WHERE",
-    "IS_OF_MODEL",
-    "NIN",
-];
-
-/// Words that begin a clause behind the source: no alias without `[[ ]]`.
-const CLAUSES: [&str; 3] = ["JOIN", "MATCH", "RELATED"];
-
-fn is_one_of(words: &[&str], text: &str) -> bool {
-    words.iter().any(|word| word.eq_ignore_ascii_case(text))
-}
-
-/// Whether the language has another use for the text than as a name.
-pub(crate) fn is_word(text: &str) -> bool {
-    is_one_of(&RESERVED, text) || is_one_of(&CLAUSES, text)
-}
 
 /// Reads a query.
 ///
@@ -103,7 +50,7 @@ impl<'t, 'q> Parser<'t, 'q> {
             return Err(self.mismatch("FROM"));
         }
         let from = self.source()?;
-        for clause in CLAUSES {
+        for clause in words::CLAUSES {
             if self.is_word(clause) {
                 return Err(self.error(format!("{clause} is not available")));
             }
@@ -160,7 +107,7 @@ impl<'t, 'q> Parser<'t, 'q> {
             return Err(self.mismatch("DIGITALTWINS or RELATIONSHIPS"));
         };
         let has_alias = match self.token() {
-            Token::Word(word) => !is_word(word),
+            Token::Word(word) => !words::is_word(word),
             Token::Name(_) => true,
             _ => false,
         };
@@ -310,7 +257,7 @@ impl<'t, 'q> Parser<'t, 'q> {
 
     fn operand(&mut self) -> Parsed<Operand> {
         let is_path = match self.token() {
-            Token::Word(word) => !is_one_of(&["TRUE", "FALSE", "NULL"], word),
+            Token::Word(word) => !["TRUE", "FALSE", "NULL"].iter().any(|literal| literal.eq_ignore_ascii_case(word)),
             Token::Name(_) => true,
             _ => false,
         };
@@ -341,7 +288,7 @@ impl<'t, 'q> Parser<'t, 'q> {
 
     fn name(&mut self) -> Parsed<String> {
         match *self.token() {
-            Token::Word(word) if is_one_of(&RESERVED, word) => {
+            Token::Word(word) if words::is_reserved(word) => {
                 Err(self.error(format!("'{word}' is a reserved word: as a name, write [[{word}]]")))
             }
             Token::Word(name) | Token::Name(name) => {

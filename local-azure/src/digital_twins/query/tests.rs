@@ -1,0 +1,300 @@
+//! Reading queries: trees, texts of errors, and that any text is safe.
+
+use dtdl::ModelId;
+use insta::assert_debug_snapshot;
+use proptest::prelude::*;
+use serde_json::Number;
+
+use super::{
+    ast::{Collection, Comparison, Condition, Item, Kind, Literal, Operand, Path, Query, Select, Source, TextTest},
+    check::check,
+    parser::parse,
+};
+
+#[test]
+fn a_query_becomes_a_tree() {
+    let query = "select T.a.$dtId as x from digitaltwins T \
+                 where not (T.[[GROUP]] in ['it\\'s', -1.5] or is_of_model(T, 'dtmi:a;1', exact)) and b >= 2";
+    assert_debug_snapshot!(parse(query), @r#"
+    Ok(
+        Query {
+            select: Items(
+                [
+                    Item {
+                        path: Path(
+                            [
+                                "T",
+                                "a",
+                                "$dtId",
+                            ],
+                        ),
+                        name: Some(
+                            "x",
+                        ),
+                    },
+                ],
+            ),
+            from: Source {
+                collection: Twins,
+                alias: Some(
+                    "T",
+                ),
+            },
+            filter: Some(
+                And(
+                    [
+                        Not(
+                            Or(
+                                [
+                                    In {
+                                        operand: Path(
+                                            Path(
+                                                [
+                                                    "T",
+                                                    "GROUP",
+                                                ],
+                                            ),
+                                        ),
+                                        negated: false,
+                                        list: [
+                                            String(
+                                                "it's",
+                                            ),
+                                            Number(
+                                                Number(-1.5),
+                                            ),
+                                        ],
+                                    },
+                                    IsOfModel {
+                                        alias: Some(
+                                            "T",
+                                        ),
+                                        model: "dtmi:a;1",
+                                        exact: true,
+                                    },
+                                ],
+                            ),
+                        ),
+                        Compare(
+                            Path(
+                                Path(
+                                    [
+                                        "b",
+                                    ],
+                                ),
+                            ),
+                            GreaterOrEqual,
+                            Literal(
+                                Number(
+                                    Number(2),
+                                ),
+                            ),
+                        ),
+                    ],
+                ),
+            ),
+        },
+    )
+    "#);
+}
+
+#[test]
+fn what_is_written_shorter_reads_the_same() {
+    for (query, full) in [
+        ("SELECT COUNT() FROM DIGITALTWINS", "SELECT COUNT() FROM DIGITALTWINS"),
+        ("select top(5) from relationships r", "SELECT TOP(5) FROM RELATIONSHIPS r"),
+        ("SELECT TOP (5) a,b FROM DIGITALTWINS", "SELECT TOP(5) a, b FROM DIGITALTWINS"),
+        ("SELECT * FROM DIGITALTWINS WHERE ((a=1))", "SELECT * FROM DIGITALTWINS WHERE a = 1"),
+        ("SELECT * FROM DIGITALTWINS WHERE a NOT IN [1]", "SELECT * FROM DIGITALTWINS WHERE a NIN [1]"),
+        (
+            "SELECT * FROM DIGITALTWINS WHERE a=1 AND b=2 OR c=3",
+            "SELECT * FROM DIGITALTWINS WHERE (a = 1 AND b = 2) OR c = 3",
+        ),
+        ("SELECT * FROM DIGITALTWINS WHERE NOT a=1 AND b=2", "SELECT * FROM DIGITALTWINS WHERE NOT a = 1 AND b = 2"),
+        (
+            "SELECT * FROM DIGITALTWINS WHERE is_bool([[a]]) and [[top]]=true",
+            "SELECT * FROM DIGITALTWINS WHERE IS_BOOL(a) AND [[top]] = TRUE",
+        ),
+        (
+            "SELECT * FROM DIGITALTWINS WHERE ARRAY_CONTAINS(a, 'b') AND contains(a, '\\\\')",
+            "SELECT * FROM DIGITALTWINS WHERE ARRAY_CONTAINS(a, 'b') AND CONTAINS(a, '\\\\')",
+        ),
+        ("SELECT * FROM DIGITALTWINS\nWHERE\t1 < a", "SELECT * FROM DIGITALTWINS WHERE 1 < a"),
+    ] {
+        assert_eq!(parse(query).map(|query| query.to_string()).as_deref(), Ok(full), "{query}");
+    }
+}
+
+#[test]
+fn errors_say_where_and_what() {
+    let deep = format!("SELECT * FROM DIGITALTWINS WHERE {}", "NOT ".repeat(65));
+    let many = format!("SELECT * FROM DIGITALTWINS WHERE a=1{}", " OR a=1".repeat(51));
+    let list = format!("SELECT * FROM DIGITALTWINS WHERE a IN [1{}]", ",1".repeat(50));
+    let long = format!("SELECT * FROM DIGITALTWINS WHERE a='{}'", "x".repeat(8_000));
+    let errors: Vec<String> = [
+        "foo",
+        "",
+        "SELECT",
+        "SELECT * DIGITALTWINS",
+        "SELECT * FROM twins",
+        "SELECT * FROM DIGITALTWINS T WHERE",
+        "SELECT * FROM DIGITALTWINS T T",
+        "SELECT * FROM DIGITALTWINS T\n WHERE T.a = = 1",
+        "SELECT * FROM DIGITALTWINS WHERE a",
+        "SELECT * FROM DIGITALTWINS WHERE group = 1",
+        "SELECT * FROM DIGITALTWINS WHERE (a = 1",
+        "SELECT * FROM DIGITALTWINS WHERE a IN []",
+        "SELECT * FROM DIGITALTWINS WHERE a = 1 ORDER BY a",
+        "SELECT * FROM DIGITALTWINS WHERE a = 1e999",
+        "SELECT * FROM DIGITALTWINS WHERE a = 'x",
+        "SELECT * FROM DIGITALTWINS WHERE a # 1",
+        "SELECT * FROM DIGITALTWINS WHERE LOWER(a) = 'x'",
+        "SELECT * FROM DIGITALTWINS WHERE IS_OF_MODEL('room')",
+        "SELECT * FROM DIGITALTWINS WHERE IS_OF_MODEL('dtmi:a;1', nearly)",
+        "SELECT * FROM DIGITALTWINS T WHERE IS_OF_MODEL(S, 'dtmi:a;1')",
+        "SELECT * FROM RELATIONSHIPS WHERE IS_OF_MODEL('dtmi:a;1')",
+        "SELECT T, C FROM DIGITALTWINS T JOIN C RELATED T.contains",
+        "SELECT T FROM DIGITALTWINS MATCH (T)-[]-(C)",
+        "SELECT TOP(-1) FROM DIGITALTWINS",
+        &deep,
+        &many,
+        &list,
+        &long,
+    ]
+    .iter()
+    .map(|query| parse(query).and_then(check).unwrap_err().to_string())
+    .collect();
+    assert_debug_snapshot!(errors, @r#"
+    [
+        "SQL Parser Error, Line=1, Position=0, Message=missing SELECT at 'foo'",
+        "SQL Parser Error, Line=1, Position=0, Message=missing SELECT at '<EOF>'",
+        "SQL Parser Error, Line=1, Position=6, Message=mismatched input '<EOF>' expecting a name",
+        "SQL Parser Error, Line=1, Position=9, Message=mismatched input 'DIGITALTWINS' expecting FROM",
+        "SQL Parser Error, Line=1, Position=14, Message=mismatched input 'twins' expecting DIGITALTWINS or RELATIONSHIPS",
+        "SQL Parser Error, Line=1, Position=34, Message=mismatched input '<EOF>' expecting a value",
+        "SQL Parser Error, Line=1, Position=29, Message=extraneous input 'T' expecting <EOF>",
+        "SQL Parser Error, Line=2, Position=13, Message=mismatched input '=' expecting a value",
+        "SQL Parser Error, Line=1, Position=34, Message=mismatched input '<EOF>' expecting a comparison",
+        "SQL Parser Error, Line=1, Position=33, Message='group' is a reserved word: as a name, write [[group]]",
+        "SQL Parser Error, Line=1, Position=39, Message=mismatched input '<EOF>' expecting ')'",
+        "SQL Parser Error, Line=1, Position=39, Message=mismatched input ']' expecting a value",
+        "SQL Parser Error, Line=1, Position=39, Message=extraneous input 'ORDER' expecting <EOF>",
+        "SQL Parser Error, Line=1, Position=37, Message=mismatched input '1e999' expecting a value",
+        "SQL Parser Error, Line=1, Position=37, Message=a string has no closing quote",
+        "SQL Parser Error, Line=1, Position=35, Message=token recognition error at: '#'",
+        "SQL Parser Error, Line=1, Position=33, Message='LOWER' is no function that can stand here",
+        "SQL Parser Error, Line=1, Position=45, Message='room' is no model id",
+        "SQL Parser Error, Line=1, Position=57, Message=mismatched input 'nearly' expecting EXACT",
+        "SQL Parser Error, Line=1, Position=0, Message='S' is no alias of this query",
+        "SQL Parser Error, Line=1, Position=0, Message=IS_OF_MODEL tests twins, not relationships",
+        "SQL Parser Error, Line=1, Position=32, Message=JOIN is not available",
+        "SQL Parser Error, Line=1, Position=27, Message=MATCH is not available",
+        "SQL Parser Error, Line=1, Position=11, Message=mismatched input '-1' expecting a number of rows",
+        "SQL Parser Error, Line=1, Position=293, Message=conditions are nested deeper than 64",
+        "SQL Parser Error, Line=1, Position=387, Message=a query has at most 50 AND and OR",
+        "SQL Parser Error, Line=1, Position=139, Message=a list has at most 50 items",
+        "SQL Parser Error, Line=1, Position=0, Message=a query has at most 8000 characters",
+    ]
+    "#);
+}
+
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-zA-Z_$][a-zA-Z0-9_$]{0,6}",
+        prop::sample::select(vec!["group", "TOP", "where", "join", "exact", "in"]).prop_map(str::to_owned),
+        "[a-z -]{1,4}",
+    ]
+}
+
+fn path() -> impl Strategy<Value = Path> {
+    prop::collection::vec(name(), 1..4).prop_map(Path)
+}
+
+fn literal() -> impl Strategy<Value = Literal> {
+    prop_oneof![
+        Just(Literal::Null),
+        any::<bool>().prop_map(Literal::Bool),
+        any::<i64>().prop_map(|number| Literal::Number(number.into())),
+        any::<u64>().prop_map(|number| Literal::Number(number.into())),
+        any::<f64>().prop_filter_map("finite", |number| Number::from_f64(number).map(Literal::Number)),
+        "[a'\\\\ \u{e4}\n]{0,6}".prop_map(Literal::String),
+    ]
+}
+
+fn operand() -> impl Strategy<Value = Operand> {
+    prop_oneof![path().prop_map(Operand::Path), literal().prop_map(Operand::Literal)]
+}
+
+fn model() -> impl Strategy<Value = ModelId> {
+    "dtmi:[a-z]{1,5}:[A-Z][a-z]{0,5};[1-9]".prop_map(|id| id.parse().unwrap())
+}
+
+fn leaf() -> impl Strategy<Value = Condition> {
+    prop_oneof![
+        (operand(), prop::sample::select(Comparison::ALL.to_vec()), operand())
+            .prop_map(|(left, comparison, right)| Condition::Compare(left, comparison, right)),
+        (operand(), any::<bool>(), prop::collection::vec(literal(), 1..4))
+            .prop_map(|(operand, negated, list)| Condition::In { operand, negated, list }),
+        (prop::option::of(name()), model(), any::<bool>()).prop_map(|(alias, model, exact)| Condition::IsOfModel {
+            alias,
+            model,
+            exact
+        }),
+        (prop::sample::select(Kind::ALL.to_vec()), path()).prop_map(|(kind, path)| Condition::Is(kind, path)),
+        (prop::sample::select(TextTest::ALL.to_vec()), operand(), operand())
+            .prop_map(|(test, text, part)| Condition::Text(test, text, part)),
+        (path(), literal()).prop_map(|(path, value)| Condition::ArrayContains(path, value)),
+    ]
+}
+
+fn condition() -> impl Strategy<Value = Condition> {
+    leaf().prop_recursive(4, 24, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 2..4).prop_map(Condition::And),
+            prop::collection::vec(inner.clone(), 2..4).prop_map(Condition::Or),
+            inner.prop_map(|inner| Condition::Not(Box::new(inner))),
+        ]
+    })
+}
+
+fn select() -> impl Strategy<Value = Select> {
+    let items = || {
+        let item = (path(), prop::option::of(name())).prop_map(|(path, name)| Item { path, name });
+        prop::collection::vec(item, 1..4)
+    };
+    prop_oneof![
+        Just(Select::All),
+        Just(Select::Count),
+        items().prop_map(Select::Items),
+        (any::<u64>(), prop_oneof![Just(Vec::new()), items()]).prop_map(|(count, items)| Select::Top(count, items)),
+    ]
+}
+
+fn query() -> impl Strategy<Value = Query> {
+    let collection = prop::sample::select(vec![Collection::Twins, Collection::Relationships]);
+    let source = (collection, prop::option::of(name())).prop_map(|(collection, alias)| Source { collection, alias });
+    (select(), source, prop::option::of(condition())).prop_map(|(select, from, filter)| Query { select, from, filter })
+}
+
+proptest! {
+    #[test]
+    fn a_tree_reads_back_from_its_text(query in query()) {
+        let text = query.to_string();
+        prop_assert_eq!(parse(&text), Ok(query), "{}", text);
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused(text in "\\PC*") {
+        let _ = parse(&text).and_then(check);
+    }
+
+    #[test]
+    fn any_words_of_the_language_are_read_or_refused(words in prop::collection::vec(prop::sample::select(vec![
+        "SELECT", "*", "COUNT", "(", ")", "TOP", "5", "FROM", "DIGITALTWINS", "RELATIONSHIPS", "T", ".", "a", "WHERE",
+        "AND", "OR", "NOT", "IN", "NIN", "[", "]", ",", "'x'", "=", "<=", "IS_OF_MODEL", "IS_DEFINED", "EXACT", "AS",
+        "[[a]]", "JOIN", "MATCH", "-1.5", "NULL", "TRUE", "\n",
+    ]), 0..24)) {
+        let _ = parse(&words.join(" ")).and_then(check);
+        let _ = parse(&format!("SELECT * FROM DIGITALTWINS T WHERE {}", words.join(" "))).and_then(check);
+    }
+}
