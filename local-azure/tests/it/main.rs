@@ -7,6 +7,7 @@
     reason = "a test that panics has failed: that is what it is for"
 )]
 
+mod digital_twins;
 mod dps;
 mod dps_allocation;
 mod event_hubs;
