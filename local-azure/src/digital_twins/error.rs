@@ -171,6 +171,20 @@ pub enum Error {
     },
 }
 
+/// A part of a graph that was refused when the graph was loaded.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{part}: {error}{}", in_parentheses(error.details()))]
+pub struct RefusedPart {
+    /// Which twin or relationship.
+    pub part: String,
+    /// What a PUT of it would have answered.
+    pub error: Error,
+}
+
+fn in_parentheses(details: &[String]) -> String {
+    if details.is_empty() { String::new() } else { format!(" ({})", details.join(" ")) }
+}
+
 /// What is wrong with a patch document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]

@@ -35,7 +35,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 pub use self::{
-    error::{Error, PatchFault, QueryFault},
+    error::{Error, PatchFault, QueryFault, RefusedPart},
     http::router,
     id::{ETag, InvalidId, RelationshipId, TwinId},
     state::{Change, State},
@@ -136,18 +136,28 @@ impl DigitalTwins {
     /// "$targetId", "$relationshipName", ...}]}`. Either list may be missing.
     ///
     /// # Errors
-    /// As a PUT of the first twin or relationship that is refused would answer; what came before it stays.
-    pub fn load_graph(&self, graph: &Value) -> Result<(), Error> {
+    /// The first twin or relationship that is refused, and why; what came before it stays.
+    pub fn load_graph(&self, graph: &Value) -> Result<(), RefusedPart> {
         let list = |name: &str| graph.get(name).and_then(Value::as_array).into_iter().flatten();
-        for twin in list("twins") {
-            let id = text(twin, "$dtId")?.parse()?;
-            self.put_twin(&id, twin.clone(), Put::CreateOrReplace, ApiVersion::LATEST)?;
+        for (index, twin) in list("twins").enumerate() {
+            self.load_twin(twin).map_err(|error| refused("twin", index, twin.get("$dtId"), error))?;
         }
-        for relationship in list("relationships") {
-            let (source, id) = (text(relationship, "$sourceId")?.parse()?, text(relationship, "$relationshipId")?);
-            self.put_relationship(&source, &id.parse()?, relationship.clone(), Put::CreateOrReplace)?;
+        for (index, relationship) in list("relationships").enumerate() {
+            let id = relationship.get("$relationshipId");
+            self.load_relationship(relationship).map_err(|error| refused("relationship", index, id, error))?;
         }
         Ok(())
+    }
+
+    fn load_twin(&self, twin: &Value) -> Result<(), Error> {
+        let id = text(twin, "$dtId")?.parse()?;
+        self.put_twin(&id, twin.clone(), Put::CreateOrReplace, ApiVersion::LATEST).map(drop)
+    }
+
+    fn load_relationship(&self, relationship: &Value) -> Result<(), Error> {
+        let (source, id) = (text(relationship, "$sourceId")?, text(relationship, "$relationshipId")?);
+        let (source, id) = (source.parse()?, id.parse()?);
+        self.put_relationship(&source, &id, relationship.clone(), Put::CreateOrReplace).map(drop)
     }
 
     /// Forgets all models, twins and relationships.
@@ -192,4 +202,13 @@ impl DigitalTwins {
 fn text<'v>(object: &'v Value, name: &str) -> Result<&'v str, Error> {
     let text = object.get(name).and_then(Value::as_str);
     text.ok_or_else(|| Error::InvalidArgument(format!("{name} is missing.")))
+}
+
+/// Names a part of a graph by its id, or by its place where it has none.
+fn refused(kind: &str, index: usize, id: Option<&Value>, error: Error) -> RefusedPart {
+    let part = match id.and_then(Value::as_str) {
+        Some(id) => format!("{kind} {id}"),
+        None => format!("{kind} number {}", index + 1),
+    };
+    RefusedPart { part, error }
 }

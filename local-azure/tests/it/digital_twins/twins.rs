@@ -332,3 +332,18 @@ async fn preconditions_come_before_everything_else() {
     );
     assert_eq!(instance.ask("DELETE", "/digitaltwins/room", &[("If-Match", "*")], None).await.status, 204);
 }
+
+#[test]
+fn a_graph_that_is_refused_says_which_part_and_why() {
+    let instance = instance();
+    for (graph, text) in [
+        (
+            json!({ "twins": [{ "$dtId": "a", "$metadata": { "$model": ROOM } }] }),
+            "twin a: Invalid twin specified (Twin is missing component Sensor.)",
+        ),
+        (json!({ "twins": [{ "$metadata": { "$model": ROOM } }] }), "twin number 1: $dtId is missing."),
+        (json!({ "relationships": [{ "$relationshipId": "r" }] }), "relationship r: $sourceId is missing."),
+    ] {
+        assert_eq!(instance.service.load_graph(&graph).unwrap_err().to_string(), text);
+    }
+}

@@ -5,7 +5,7 @@ use insta::assert_debug_snapshot;
 use proptest::prelude::*;
 use serde_json::Number;
 
-use super::{
+use crate::digital_twins::query::{
     ast::{Collection, Comparison, Condition, Item, Kind, Literal, Operand, Path, Query, Select, Source, TextTest},
     check::check,
     parser::parse,

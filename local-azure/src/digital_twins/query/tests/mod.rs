@@ -1,0 +1,4 @@
+//! Tests of the query language as a whole.
+
+mod answering;
+mod reading;
