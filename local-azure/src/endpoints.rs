@@ -63,6 +63,8 @@ pub struct IotHubEndpoint {
     pub https_port: u16,
     /// For service SDKs; the port stands in the host name where it is not 443.
     pub service_connection_string: String,
+    /// What tools that cannot sign send as `Authorization`: a token of the same policy, good for ten years.
+    pub service_token: String,
 }
 
 /// The managed identity endpoint.

@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;
+use jiff::Timestamp;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
@@ -18,11 +19,15 @@ use crate::{
     iot_hub,
     mqtt::{self, Limits},
     ports::{Loopback, PortError},
+    sas::{Key, KeyError},
     services::{ENROLLMENT_GROUP, Services},
 };
 
 /// How long services may take to end what they are doing.
 const GRACE: Duration = Duration::from_millis(1_500);
+
+/// The policy of each hub that service clients use.
+const OWNER: &str = "iothubowner";
 
 /// Why local-azure does not start.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +58,7 @@ pub enum StartError {
     },
     /// A key of the configuration is none.
     #[error("a key of the configuration cannot be used: {0}")]
-    Key(#[from] crate::sas::KeyError),
+    Key(#[from] KeyError),
     /// DPS has no HTTP client.
     #[error(transparent)]
     Dps(#[from] crate::dps::StartError),
@@ -98,7 +103,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let tls = authority.server_config(&names, config.clock.now())?;
 
     let tokens = Tokens::new(&config.credentials.identity_header, config.clock.clone());
-    let endpoints = endpoints(&config, &authority, &tokens, [https.port, mqtt.port, functions.port, control.port]);
+    let endpoints = endpoints(&config, &authority, &tokens, [https.port, mqtt.port, functions.port, control.port])?;
     let webhook = Url::parse(&endpoints.webhook_url)?;
     let shutdown = CancellationToken::new();
     let app_settings = endpoints.app_settings().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
@@ -194,8 +199,10 @@ fn endpoints(
     authority: &Authority,
     tokens: &Tokens,
     [https, mqtt, functions, control]: [u16; 4],
-) -> Endpoints {
+) -> Result<Endpoints, KeyError> {
     let credentials = &config.credentials;
+    let owner = Key::parse(&credentials.hub_owner_key)?;
+    let expiry = config.clock.now().saturating_add(identity::LIFETIME_FOR_A_PERSON).unwrap_or(Timestamp::MAX);
     let functions = format!("http://localhost:{functions}");
     let control_address = format!("http://localhost:{control}");
     let hub = |name: &crate::iot_hub::HostName| IotHubEndpoint {
@@ -203,12 +210,13 @@ fn endpoints(
         mqtt_port: mqtt,
         https_port: https,
         service_connection_string: format!(
-            "HostName={name}{};SharedAccessKeyName=iothubowner;SharedAccessKey={}",
+            "HostName={name}{};SharedAccessKeyName={OWNER};SharedAccessKey={}",
             if https == 443 { String::new() } else { format!(":{https}") },
             credentials.hub_owner_key,
         ),
+        service_token: owner.token(name.as_str(), OWNER, expiry),
     };
-    Endpoints {
+    Ok(Endpoints {
         version: 1,
         digital_twins: format!("https://localhost:{https}"),
         digital_twins_token: tokens.issue_for_a_person(identity::DIGITAL_TWINS).text,
@@ -229,5 +237,5 @@ fn endpoints(
         },
         control: control_address,
         ca_file: authority.file().to_owned(),
-    }
+    })
 }

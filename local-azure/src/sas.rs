@@ -10,7 +10,7 @@ use std::fmt;
 use aws_lc_rs::hmac;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -59,6 +59,14 @@ impl Key {
     /// (DPS: symmetric key attestation, group enrollments).
     pub fn derive(&self, registration_id: &str) -> Self {
         Self(hmac::sign(&self.hmac(), registration_id.as_bytes()).as_ref().to_vec())
+    }
+
+    /// A token for everything below `host`, signed with this key, which is that of `policy`.
+    pub fn token(&self, host: &str, policy: &str, expiry: Timestamp) -> String {
+        let expiry = expiry.as_second();
+        let signature = BASE64_STANDARD.encode(hmac::sign(&self.hmac(), format!("{host}\n{expiry}").as_bytes()));
+        let signature = utf8_percent_encode(&signature, NON_ALPHANUMERIC);
+        format!("{SCHEME}sr={host}&sig={signature}&se={expiry}&skn={policy}")
     }
 
     /// The key as Base64.
@@ -260,6 +268,15 @@ mod tests {
         let token = sign(&key, "hub", 1_000);
         assert_eq!(check(&token, &["hub"], &key, 999), Ok(0));
         assert!(matches!(check(&token, &["hub"], &key, 1_000), Err(Refusal::Expired(_))));
+    }
+
+    #[test]
+    fn a_token_of_a_policy_is_good_for_its_host_and_names_the_policy() {
+        let key = Key::generate();
+        let text = key.token("hub.localhost", "iothubowner", Timestamp::from_second(1_000).unwrap());
+        assert_eq!(check(&text, &["hub.localhost"], &key, 0), Ok(0));
+        assert_eq!(check(&text, &["other.localhost"], &key, 0), Err(Refusal::OtherResource));
+        assert_eq!(Token::parse(&text).unwrap().policy(), Some("iothubowner"));
     }
 
     #[test]

@@ -7,15 +7,11 @@ use std::{
     time::Duration,
 };
 
-use aws_lc_rs::hmac;
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use device_simulator::{
     Assignment, DeviceKey, Endpoint, GroupKey, HubConnection, HubLogin, ProvisioningRequest, RegistrationId, Transport,
     provision,
 };
-use jiff::{SignedDuration, Timestamp};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{Certificate, Client, Method, StatusCode};
+use reqwest::{Certificate, Client, StatusCode};
 use serde_json::{Value, json};
 
 use super::Reason;
@@ -24,7 +20,6 @@ use crate::{Running, endpoints::Endpoints, services::Services};
 /// The model that devices of the story ask for.
 pub(super) const THERMOSTAT: &str = "dtmi:contosocom:DigitalTwins:Thermostat;2";
 const HTTP_DEADLINE: Duration = Duration::from_secs(10);
-const TOKEN_LIFETIME: SignedDuration = SignedDuration::from_mins(5);
 
 /// The clients of the story cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -112,11 +107,9 @@ impl<'r> Stage<'r> {
         let named = |hub: &&crate::endpoints::IotHubEndpoint| hub.host_name == host;
         let hub =
             self.endpoints.iot_hubs.iter().find(named).ok_or_else(|| Reason(format!("no hub is called {host}")))?;
-        let token = owner_token(host, &hub.service_connection_string)?;
         let url =
             format!("https://{host}:{}/devices/{}?api-version=2021-04-12", hub.https_port, device.assignment.device_id);
-        let request =
-            self.https.request(Method::DELETE, url).header("Authorization", token).header("If-Match", "\"*\"");
+        let request = self.https.delete(url).header("Authorization", &hub.service_token).header("If-Match", "\"*\"");
         expect(request.send().await?, StatusCode::NO_CONTENT).await
     }
 
@@ -137,18 +130,4 @@ async fn expect(response: reqwest::Response, wanted: StatusCode) -> Result<(), R
         return Ok(());
     }
     Err(Reason(format!("{} answered {status}: {}", response.url().path().to_owned(), response.text().await?)))
-}
-
-/// A token of the policy that a connection string names (IoT Hub: control access with shared access signatures).
-fn owner_token(host: &str, connection_string: &str) -> Result<String, Reason> {
-    let part = |name: &str| {
-        let found = connection_string.split(';').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
-        found.ok_or_else(|| Reason(format!("the connection string has no {name}")))
-    };
-    let (policy, key) = (part("SharedAccessKeyName")?, STANDARD.decode(part("SharedAccessKey")?)?);
-    let expiry = Timestamp::now().saturating_add(TOKEN_LIFETIME)?.as_second();
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
-    let signature = STANDARD.encode(hmac::sign(&key, format!("{host}\n{expiry}").as_bytes()));
-    let signature = utf8_percent_encode(&signature, NON_ALPHANUMERIC);
-    Ok(format!("SharedAccessSignature sr={host}&sig={signature}&se={expiry}&skn={policy}"))
 }

@@ -19,6 +19,8 @@ pub const DIGITAL_TWINS: &str = "https://digitaltwins.azure.net";
 
 /// How long a token of the endpoint lasts: as long as Azure's.
 const LIFETIME: SignedDuration = SignedDuration::from_hours(24);
+/// How long those last that a person uses, who cannot ask for a new one.
+pub(crate) const LIFETIME_FOR_A_PERSON: SignedDuration = SignedDuration::from_hours(24 * 3_650);
 const HEADER: &str = r#"{"typ":"JWT","alg":"HS256"}"#;
 /// Longer than any token of ours: what is longer is not looked at.
 const MAX_TOKEN: usize = 1_024;
@@ -58,7 +60,7 @@ impl Tokens {
 
     /// A token for somebody who cannot ask for a new one: a person who tries things out. It lasts ten years.
     pub fn issue_for_a_person(&self, resource: &str) -> Token {
-        self.issue_for(resource, SignedDuration::from_hours(24 * 3_650))
+        self.issue_for(resource, LIFETIME_FOR_A_PERSON)
     }
 
     fn issue_for(&self, resource: &str, lifetime: SignedDuration) -> Token {
