@@ -20,7 +20,8 @@ pub(crate) fn run() -> ExitCode {
     if matches!(command, Command::Handler) {
         return local_azure::compiled_app::run_handler();
     }
-    screen::log_to_stderr();
+    // The demo provokes warnings, and says itself what is wrong.
+    screen::log_to_stderr(if matches!(command, Command::Demo { .. }) { "error" } else { "warn" });
     let result =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(anyhow::Error::from).and_then(
             |runtime| {

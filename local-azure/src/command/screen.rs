@@ -9,9 +9,9 @@ use std::{
 use local_azure::endpoints::Endpoints;
 use tracing_subscriber::EnvFilter;
 
-/// Warnings of the services go to stderr; `RUST_LOG` shows more.
-pub(super) fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+/// What the services log goes to stderr, from `level` on; `RUST_LOG` shows more.
+pub(super) fn log_to_stderr(level: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)

@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::clock::Clock;
@@ -27,7 +27,7 @@ pub enum Stream {
 }
 
 /// How serious the host takes a line to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// For the host itself, not for the app's log.
@@ -75,7 +75,8 @@ impl Console {
 
     pub(super) fn add(&self, handler: usize, stream: Stream, stderr_is_for_errors: bool, text: &str) {
         let (level, text) = classify(stream, stderr_is_for_errors, text);
-        match level {
+        // The log of this program shows warnings that the host would file under information.
+        match declared(text).map_or(level, |declared| declared.max(level)) {
             Level::Debug => tracing::debug!(handler, "{text}"),
             Level::Information => tracing::info!(handler, "{text}"),
             Level::Warning => tracing::warn!(handler, "{text}"),
@@ -110,6 +111,20 @@ fn classify(stream: Stream, stderr_is_for_errors: bool, text: &str) -> (Level, &
         Stream::Stderr => Level::Information,
     };
     (level, text)
+}
+
+/// How serious a line says itself that it is, in the member `level` of its JSON. The host does not look there.
+fn declared(text: &str) -> Option<Level> {
+    #[derive(Deserialize)]
+    struct Line {
+        level: String,
+    }
+    let line: Line = text.starts_with('{').then(|| serde_json::from_str(text).ok())??;
+    match line.level.to_ascii_lowercase().as_str() {
+        "warn" | "warning" => Some(Level::Warning),
+        "error" | "fatal" | "critical" => Some(Level::Error),
+        _ => None,
+    }
 }
 
 /// Calls `line` for each line of `stream` until it ends.
@@ -150,6 +165,20 @@ mod tests {
         ];
         for (stream, errors_only, line, level, text) in cases {
             assert_eq!(classify(stream, errors_only, line), (level, text), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_json_says_its_level_itself() {
+        for (line, level) in [
+            (r#"{"level":"WARN","message":"odd"}"#, Some(Level::Warning)),
+            (r#"{"message":"bad","level":"error"}"#, Some(Level::Error)),
+            (r#"{"level":"INFO","message":"an error, it says"}"#, None),
+            (r#"{"level":40}"#, None),
+            ("WARN odd", None),
+            ("{", None),
+        ] {
+            assert_eq!(declared(line), level, "{line}");
         }
     }
 
