@@ -202,6 +202,8 @@ async fn a_relationship_that_is_added_meanwhile_is_deleted_too() {
     service.script("IN thermo-01", Step::Refuse(404, "DigitalTwinNotFound"));
     assert_eq!(outcome(&function, lifecycle_event("device_deleted")).await, Some(Outcome::Applied));
     assert_eq!((twins(&service).len(), service.relationships().len()), (0, 0));
+    let deletes = service.calls().into_iter().filter(|call| call == "DELETE thermo-01").count();
+    assert_eq!(deletes, 2);
 }
 
 #[tokio::test]
@@ -225,6 +227,14 @@ async fn while_a_query_may_lag_no_twin_is_not_the_last_word() {
     put(&service, "boiler", json!({ "HubRegistrationId": "thermo-07" }));
     assert_eq!(dead_letters(run(&function, vec![deleted_just_now("thermo-07")], 101).await), []);
     assert_eq!(twins(&service), ["thermo-01"]);
+}
+
+#[tokio::test]
+async fn a_tag_that_names_no_twin_is_the_last_word_at_once() {
+    let (_, function) = function();
+    let body = json!({ "deviceId": "thermo-07", "tags": { "dtId": "thermo-07" } }).to_string();
+    let event = Event { body: body.into(), ..deleted_just_now("thermo-07") };
+    assert_eq!(outcome(&function, event).await, left_out(LeftOut::NotFound));
 }
 
 #[tokio::test]
