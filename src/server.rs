@@ -132,7 +132,8 @@ async fn on_events(name: &'static str, function: Arc<dyn EventFunction>, request
         match function.run(batch, &id).await {
             Answer::Done { outputs } => Ok(outputs),
             Answer::Again { reason } => {
-                tracing::warn!("the host will bring the batch again: {reason}");
+                // While the service is down this is every batch, again and again: the function warns, once a minute.
+                tracing::info!("the host will bring the batch again: {reason}");
                 Err(StatusCode::SERVICE_UNAVAILABLE)
             }
         }

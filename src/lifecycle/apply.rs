@@ -32,8 +32,10 @@ pub(super) struct Remover<'a> {
     pub(super) directory: &'a Directory,
     pub(super) attempt: &'a Attempt,
     pub(super) on_delete: OnDelete,
-    /// Twins that were deleted or unassigned.
-    pub(super) changes: AtomicUsize,
+    /// Twins that were unassigned.
+    pub(super) unassigned: AtomicUsize,
+    /// Twins that were deleted.
+    pub(super) deleted: AtomicUsize,
 }
 
 /// A twin as it is, with its model.
@@ -125,22 +127,23 @@ impl Remover<'_> {
 
     async fn change(&self, twin: &Twin, change: &Change, has_relationships: &mut bool) -> Result<Try, Unanswered> {
         let condition = Condition::IfMatch(twin.etag().clone());
-        let answer = match change {
+        let (answer, count) = match change {
             Change::Unassign(patch) if patch.is_empty() => return Ok(Try::Done),
             Change::Unassign(patch) => {
-                self.attempt.call(self.client.patch(twin.id(), patch, condition)).await.map(drop)
+                let patched = self.attempt.call(self.client.patch(twin.id(), patch, condition)).await;
+                (patched.map(drop), &self.unassigned)
             }
             Change::Delete => {
                 if *has_relationships {
                     self.delete_relationships(twin.id()).await?;
                     *has_relationships = false;
                 }
-                self.attempt.call(self.client.delete(twin.id(), condition)).await
+                (self.attempt.call(self.client.delete(twin.id(), condition)).await, &self.deleted)
             }
         };
         match answer {
             Ok(()) => {
-                self.changes.fetch_add(1, Ordering::Relaxed);
+                count.fetch_add(1, Ordering::Relaxed);
                 Ok(Try::Done)
             }
             Err(Unanswered::Refused(Error::PreconditionFailed { .. } | Error::NotFound { .. })) => Ok(Try::Changed),

@@ -1,6 +1,6 @@
 //! `DeleteDeviceInTwinFunc`: a device deleted in IoT Hub takes its twin and the twin's relationships with it.
 //!
-//! Decode, plan, apply: [`decode`] reads an event, [`plan`] decides whether the deletion is about a twin, and [`apply`]
+//! Decode, plan, apply: `decode` reads an event, `plan` decides whether the deletion is about a twin, and `apply`
 //! finds and removes that. Here what fails for now is tried again.
 
 mod apply;
@@ -60,7 +60,8 @@ impl DeleteDeviceInTwin {
             directory: &self.directory,
             attempt,
             on_delete: self.settings.on_delete,
-            changes: AtomicUsize::new(0),
+            unassigned: AtomicUsize::new(0),
+            deleted: AtomicUsize::new(0),
         };
         let mut tries = 0;
         while !pending.is_empty() {
@@ -86,8 +87,8 @@ impl DeleteDeviceInTwin {
             }
             tries += 1;
         }
-        let changes = remover.changes.into_inner();
-        Work { outcomes, twins: changes, changes }
+        let (unassigned, deleted) = (remover.unassigned.into_inner(), remover.deleted.into_inner());
+        Work { outcomes, twins: unassigned + deleted, patches: unassigned, deleted }
     }
 }
 

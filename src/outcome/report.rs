@@ -46,8 +46,10 @@ pub struct Work {
     pub outcomes: Outcomes,
     /// Twins that it was about.
     pub twins: usize,
-    /// Changes that Azure Digital Twins took: patches, or twins deleted.
-    pub changes: usize,
+    /// Patches that Azure Digital Twins took.
+    pub patches: usize,
+    /// Twins that it deleted.
+    pub deleted: usize,
 }
 
 /// The end of an attempt.
@@ -66,15 +68,15 @@ impl Report<'_> {
     /// dead letters, or to bring the batch again.
     ///
     /// Dead letters travel only with the answer that ends the batch. Until then they are found anew at each attempt.
-    pub async fn conclude(&self, work: Work, client: &Client, outages: &Outages) -> Answer {
-        let Work { mut outcomes, twins, changes } = work;
-        if outcomes.open().next().is_some() && self.attempt.gives_up(&outcomes, probe(client)).await {
-            outcomes.give_up(self.attempt.number());
+    pub async fn conclude(&self, mut work: Work, client: &Client, outages: &Outages) -> Answer {
+        if work.outcomes.open().next().is_some() && self.attempt.gives_up(&work.outcomes, probe(client)).await {
+            work.outcomes.give_up(self.attempt.number());
         }
+        let outcomes = &work.outcomes;
         let counts = outcomes.count();
-        self.summarize(&counts, twins, changes);
+        self.summarize(&work, &counts);
         if counts.open > 0 {
-            return self.again(&outcomes, &counts, outages);
+            return self.again(outcomes, &counts, outages);
         }
         let letters: Vec<_> = outcomes
             .dead_letters()
@@ -114,7 +116,7 @@ impl Report<'_> {
         Answer::again(reason)
     }
 
-    fn summarize(&self, counts: &Counts, twins: usize, changes: usize) {
+    fn summarize(&self, work: &Work, counts: &Counts) {
         let left_out: usize = counts.left_out.values().sum();
         tracing::info!(
             function = self.function,
@@ -127,8 +129,9 @@ impl Report<'_> {
             left_out_by = ?counts.left_out,
             dead_letters = counts.dead_letters,
             open = counts.open,
-            twins,
-            changes,
+            twins = work.twins,
+            patches = work.patches,
+            deleted = work.deleted,
             adt_calls = self.attempt.usage().calls(),
             ms = u64::try_from(self.attempt.elapsed().as_millis()).unwrap_or(u64::MAX),
             "batch"

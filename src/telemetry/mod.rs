@@ -1,7 +1,7 @@
 //! `DeviceTelemetryToTwinFunc`: what devices measure becomes properties of their twins.
 //!
-//! Decode, plan, apply: [`decode`] reads an event, [`plan`] decides what the messages for one twin change in it, and
-//! [`apply`] writes that. Here the twins are looked up, and what fails for now is tried again.
+//! Decode, plan, apply: `decode` reads an event, `plan` decides what the messages for one twin change in it, and
+//! `apply` writes that. Here the twins are looked up, and what fails for now is tried again.
 
 mod apply;
 mod body;
@@ -100,7 +100,7 @@ impl DeviceTelemetryToTwin {
             }
             tries += 1;
         }
-        Work { outcomes, twins: twins.seen.len(), changes: writer.patches.into_inner() }
+        Work { outcomes, twins: twins.seen.len(), patches: writer.patches.into_inner(), deleted: 0 }
     }
 
     /// One try at what is pending: twins looked up, messages written. What failed, or has to be looked up again, is

@@ -1,6 +1,7 @@
 //! The whole function, against an Azure Digital Twins instance in memory.
 
 mod failures;
+mod log;
 mod whose;
 mod writes;
 
