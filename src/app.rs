@@ -15,7 +15,7 @@ use crate::lifecycle::{self, DeleteDeviceInTwin};
 use crate::logging;
 use crate::server::{self, Functions};
 use crate::settings::{Problem, Problems, Settings};
-use crate::telemetry::{self, DeviceTelemetryToTwin};
+use crate::telemetry::{self, DeviceTelemetryToTwin, Mapping, MappingError};
 
 /// Why the app does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,9 @@ pub enum ServeError {
     /// The client of Azure Digital Twins cannot be made.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// The mapping file cannot be used.
+    #[error(transparent)]
+    Mapping(#[from] MappingError),
     /// The port cannot be listened on.
     #[error("cannot listen on 127.0.0.1:{port}: {source}")]
     Listen {
@@ -50,19 +53,22 @@ impl ServeError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Settings(_) | Self::Connect(ConnectError::CaFile { .. } | ConnectError::NoCertificate { .. }) => 78,
+            Self::Settings(_)
+            | Self::Mapping(_)
+            | Self::Connect(ConnectError::CaFile { .. } | ConnectError::NoCertificate { .. }) => 78,
             Self::Connect(_) | Self::Listen { .. } | Self::Io { .. } => 1,
         }
     }
 }
 
 /// The functions of the app. They share what is remembered of twins.
-fn functions(settings: &Settings, twins: &Client) -> Functions {
+fn functions(settings: &Settings, mapping: Mapping, twins: &Client) -> Functions {
     let capacity = u64::try_from(settings.twin_cache_size.get()).unwrap_or(u64::MAX);
     let directory = Directory::new(twins.clone(), capacity);
     let attempts = settings.event_max_attempts;
     let allocation = DpsAdtAllocation::new(twins.clone(), directory.clone(), settings.allocation.clone());
-    let telemetry = DeviceTelemetryToTwin::new(twins.clone(), directory.clone(), settings.telemetry.clone(), attempts);
+    let telemetry = DeviceTelemetryToTwin::new(twins.clone(), directory.clone(), settings.telemetry.clone(), attempts)
+        .with_mapping(mapping);
     let lifecycle = DeleteDeviceInTwin::new(twins.clone(), directory, settings.lifecycle.clone(), attempts);
     Functions::new()
         .http(allocation::NAME, Arc::new(allocation))
@@ -76,13 +82,14 @@ fn functions(settings: &Settings, twins: &Client) -> Functions {
 /// [`ServeError`].
 pub async fn serve(settings: Settings, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
     let twins = Client::connect(&settings.digital_twins, &settings.credentials)?;
+    let mapping = settings.telemetry_mapping_file.as_deref().map(Mapping::read).transpose()?.unwrap_or_default();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         digital_twins = settings.digital_twins.endpoint.as_str(),
         credentials = %settings.credentials,
         "serving"
     );
-    let served = server::serve(listener, functions(&settings, &twins), shutdown).await;
+    let served = server::serve(listener, functions(&settings, mapping, &twins), shutdown).await;
     served.map_err(|source| ServeError::Io { what: "the server failed", source })
 }
 

@@ -29,6 +29,8 @@ pub struct Settings {
     pub allocation: Allocation,
     /// For `DeviceTelemetryToTwinFunc`.
     pub telemetry: Telemetry,
+    /// `TELEMETRY_MAPPING_FILE`: where in messages the values of properties are (docs/mapping.md).
+    pub telemetry_mapping_file: Option<PathBuf>,
     /// For `DeleteDeviceInTwinFunc`.
     pub lifecycle: Lifecycle,
     /// `EVENT_MAX_ATTEMPTS`: attempts at a batch before what alone still fails transiently becomes dead letters.
@@ -226,6 +228,8 @@ impl Settings {
                 &[("leave-out", WithoutTwin::LeaveOut), ("dead-letter", WithoutTwin::DeadLetter)],
             ),
         };
+        let telemetry_mapping_file =
+            reader.optional("TELEMETRY_MAPPING_FILE", "a path", |text| Some(PathBuf::from(text)));
         let lifecycle = Lifecycle {
             on_delete: reader
                 .choice("LIFECYCLE_ON_DELETE", &[("delete", OnDelete::Delete), ("unassign", OnDelete::Unassign)]),
@@ -250,6 +254,7 @@ impl Settings {
             credentials,
             allocation,
             telemetry,
+            telemetry_mapping_file,
             lifecycle,
             event_max_attempts,
             twin_cache_size,

@@ -41,6 +41,7 @@ fn every_setting_can_be_set() {
         ("ALLOCATION_PARENT_FROM_DEVICE", "on"),
         ("TELEMETRY_TRUST_DTID", "on"),
         ("TELEMETRY_WITHOUT_TWIN", "dead-letter"),
+        ("TELEMETRY_MAPPING_FILE", "mapping.json"),
         ("LIFECYCLE_ON_DELETE", "unassign"),
         ("EVENT_MAX_ATTEMPTS", "1"),
         ("TWIN_CACHE_SIZE", "10"),
@@ -54,6 +55,7 @@ fn every_setting_can_be_set() {
     assert!(settings.allocation.parent_from_device);
     assert!(settings.telemetry.trust_dtid);
     assert_eq!(settings.telemetry.without_twin, WithoutTwin::DeadLetter);
+    assert_eq!(settings.telemetry_mapping_file, Some(PathBuf::from("mapping.json")));
     assert_eq!(settings.lifecycle.on_delete, OnDelete::Unassign);
     assert_eq!(settings.event_max_attempts.get(), 1);
     assert_eq!(settings.twin_cache_size.get(), 10);

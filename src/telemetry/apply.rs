@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Timestamp;
 
+use super::mapping::Mapping;
 use super::plan::{Change, Message, Target, TwinPlan, plan};
 use super::unknown::UnknownMembers;
 use crate::binding::{Known, SourceTimes, State};
@@ -42,6 +43,7 @@ pub(super) struct Writer<'a> {
     pub(super) attempt: &'a Attempt,
     pub(super) source_times: &'a SourceTimes,
     pub(super) unknown: &'a UnknownMembers,
+    pub(super) mapping: &'a Mapping,
     /// Patches that the service took.
     pub(super) patches: AtomicUsize,
 }
@@ -87,7 +89,13 @@ impl Writer<'_> {
         let mut parts = vec![messages];
         let mut refusals = 0;
         while let Some(messages) = parts.pop() {
-            let target = Target { model: known.model(), models: known.models(), stamps: &state.stamps, now };
+            let target = Target {
+                model: known.model(),
+                models: known.models(),
+                mapping: self.mapping,
+                stamps: &state.stamps,
+                now,
+            };
             let plan = plan(&messages, target);
             let Err(stop) = self.patch(known, &mut state, &plan.changes).await else {
                 self.warn(known, &plan);

@@ -7,9 +7,14 @@ mod apply;
 mod body;
 mod conversion;
 mod decode;
+mod mapping;
 mod nearest;
 mod plan;
+mod preview;
 mod unknown;
+
+pub use mapping::{Fault, Mapping, MappingError, Rule, Trouble};
+pub use preview::{Preview, preview};
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -18,6 +23,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use dtdl::ModelId;
 use futures::StreamExt;
 use jiff::Timestamp;
 
@@ -44,14 +50,19 @@ const QUICK_LOOKS: u32 = 3;
 /// Devices without twins that were warned about within the hour.
 const MAX_WARNED: u64 = 10_000;
 
+/// Models that the mapping was checked against.
+const MAX_CHECKED: u64 = 1000;
+
 /// The function.
 #[derive(Debug)]
 pub struct DeviceTelemetryToTwin {
     client: Client,
     directory: Directory,
     settings: Telemetry,
+    mapping: Mapping,
     max_attempts: NonZeroU32,
     unknown: UnknownMembers,
+    checked_mappings: Once<ModelId>,
     without_twin: Once<DeviceId>,
     outages: Outages,
 }
@@ -65,15 +76,23 @@ impl DeviceTelemetryToTwin {
             client,
             directory,
             settings,
+            mapping: Mapping::default(),
             max_attempts,
             unknown: UnknownMembers::new(),
+            checked_mappings: Once::ever(MAX_CHECKED),
             without_twin: Once::every(Duration::from_secs(3600), MAX_WARNED),
             outages: Outages::new(),
         }
     }
 
+    /// The function, which finds values where `mapping` says.
+    #[must_use]
+    pub fn with_mapping(self, mapping: Mapping) -> Self {
+        Self { mapping, ..self }
+    }
+
     /// Works through a batch as far as it gets in the time of the attempt.
-    async fn work_through(&self, batch: &EventBatch, attempt: &Attempt) -> Work {
+    pub(crate) async fn work_through(&self, batch: &EventBatch, attempt: &Attempt) -> Work {
         let mut outcomes = Outcomes::of(batch.events.len());
         let mut pending = Vec::new();
         for (index, event) in batch.events.iter().enumerate() {
@@ -87,6 +106,7 @@ impl DeviceTelemetryToTwin {
             attempt,
             source_times: self.directory.source_times(),
             unknown: &self.unknown,
+            mapping: &self.mapping,
             patches: AtomicUsize::new(0),
         };
         let mut twins = Twins::default();
@@ -131,6 +151,7 @@ impl DeviceTelemetryToTwin {
         }
         let mut work = Vec::new();
         for (id, (known, messages)) in by_twin {
+            self.check_mapping(&known);
             let is_fresh = twins.renewed.contains(&id);
             twins.seen.insert(id);
             work.push(async move {
@@ -165,6 +186,16 @@ impl DeviceTelemetryToTwin {
         });
         let look_ups: Vec<_> = look_ups.collect();
         futures::stream::iter(look_ups).buffer_unordered(CONCURRENT).collect().await
+    }
+
+    /// Warns, once a model, of rules of the mapping that do not fit it: they write nothing.
+    fn check_mapping(&self, known: &Known) {
+        if self.mapping.is_empty() || !self.checked_mappings.is_first(known.model().clone()) {
+            return;
+        }
+        for fault in self.mapping.check(known.model(), known.models()) {
+            tracing::warn!(model = %known.model(), rule = %fault, "a rule of TELEMETRY_MAPPING_FILE does not fit the model");
+        }
     }
 
     /// The twin to write to, or what becomes of the sender's messages without one.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::body::kind;
 use super::conversion;
+use super::mapping::{Mapped, Mapping};
 use crate::binding::{Stamp, is_bookkeeping};
 use crate::dead_letter::{Code, Reason};
 use crate::device::DeviceId;
@@ -48,6 +49,8 @@ pub(super) struct Target<'a> {
     pub(super) model: &'a ModelId,
     /// Models, that one and all it needs among them.
     pub(super) models: &'a ModelSet,
+    /// Where in messages the values of properties are that are not called like them.
+    pub(super) mapping: &'a Mapping,
     /// How new the value of each property is. Only source times count: `lastUpdateTime` says when somebody wrote, not
     /// how old the value was. A property that is not in here takes anything.
     pub(super) stamps: &'a HashMap<PropertyPath, Stamp>,
@@ -95,7 +98,8 @@ pub(super) struct TwinPlan {
 /// value that does not fit becomes a dead letter, while its other values count.
 pub(super) fn plan(messages: &[Message], target: Target<'_>) -> TwinPlan {
     let mut plan = TwinPlan::default();
-    let readings: Vec<_> = messages.iter().map(|message| Reading::of(message, target)).collect();
+    let reading = |message: &Message| Reading::of(&message.members, message.component.as_deref(), target);
+    let readings: Vec<_> = messages.iter().map(reading).collect();
     let mut newest: BTreeMap<&PropertyPath, (Stamp, usize, &Value)> = BTreeMap::new();
     for (message, reading) in messages.iter().zip(&readings) {
         for (path, value) in &reading.values {
@@ -128,29 +132,64 @@ pub(super) fn plan(messages: &[Message], target: Target<'_>) -> TwinPlan {
 
 /// What one message says, in terms of the twin's model.
 #[derive(Debug, Default)]
-struct Reading {
-    values: Vec<(PropertyPath, Value)>,
-    refused: Vec<String>,
-    unknown: Vec<(Option<String>, String)>,
+pub(super) struct Reading {
+    pub(super) values: Vec<(PropertyPath, Value)>,
+    pub(super) refused: Vec<String>,
+    pub(super) unknown: Vec<(Option<String>, String)>,
     bookkeeping: usize,
     model_is_missing: bool,
 }
 
 impl Reading {
-    fn of(message: &Message, target: Target<'_>) -> Self {
+    /// What `members` say about the twin itself, or about one of its components.
+    pub(super) fn of(members: &Map<String, Value>, subject: Option<&str>, target: Target<'_>) -> Self {
         let mut reading = Self::default();
         let Some(contents) = target.models.contents(target.model) else {
             reading.model_is_missing = true;
             return reading;
         };
-        match &message.component {
-            None => reading.twin(&message.members, contents, target.models),
-            Some(name) => match component(contents, target.models, name) {
-                Some(contents) => reading.component(name, &message.members, contents),
-                None => reading.unknown.push((None, name.clone())),
-            },
-        }
+        let Some(name) = subject else {
+            let Mapped { values, rest } = target.mapping.apply(members, target.model, target.models);
+            reading.mapped(None, values, contents, target.models);
+            reading.twin(&rest, contents, target.models);
+            return reading;
+        };
+        let model = contents.components.get(name);
+        let Some((model, component)) = model.and_then(|model| Some((model, target.models.contents(model)?))) else {
+            reading.unknown.push((None, name.to_owned()));
+            return reading;
+        };
+        let Mapped { values, rest } = target.mapping.apply(members, model, target.models);
+        reading.mapped(Some(name), values, component, target.models);
+        reading.component(name, &rest, component);
         reading
+    }
+
+    /// Values that the mapping found, for a twin or a component (`subject`) with `contents`. They come before those
+    /// that are called like their properties, and so win against them.
+    fn mapped(
+        &mut self,
+        subject: Option<&str>,
+        values: Vec<(&PropertyPath, Result<Value, String>)>,
+        contents: &Contents,
+        models: &ModelSet,
+    ) {
+        for (path, value) in values {
+            let value = match value {
+                Ok(value) => value,
+                Err(reason) => {
+                    self.refused.push(reason);
+                    continue;
+                }
+            };
+            match path.component_name() {
+                None => self.member(subject, path.property_name(), &value, contents),
+                Some(name) => match component(contents, models, name) {
+                    Some(contents) => self.member(Some(name), path.property_name(), &value, contents),
+                    None => self.unknown.push((None, name.to_owned())),
+                },
+            }
+        }
     }
 
     /// Members of a message about the twin itself. One that bears a component's name holds that component's members.
@@ -194,7 +233,7 @@ impl Reading {
     }
 
     /// What becomes of the message; `counts`: one of its values is, or stays, the newest of its property.
-    fn outcome(&self, counts: bool, model: &ModelId) -> Outcome {
+    pub(super) fn outcome(&self, counts: bool, model: &ModelId) -> Outcome {
         if self.model_is_missing {
             let detail =
                 format!("the twin's model {model} is not in Azure Digital Twins; without it a twin takes nothing");

@@ -69,7 +69,7 @@ impl UnknownMembers {
 }
 
 /// The names that could have been meant: of properties, and on the twin itself of components.
-fn candidates<'a>(
+pub(super) fn candidates<'a>(
     model: &ModelId,
     models: &'a ModelSet,
     component: Option<&str>,

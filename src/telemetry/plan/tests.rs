@@ -58,7 +58,11 @@ fn message(event: usize, stamp: Stamp, members: Value) -> Message {
 type Stamps = HashMap<PropertyPath, Stamp>;
 
 fn planned(messages: &[Message], stamps: &Stamps) -> TwinPlan {
-    plan(messages, Target { model: &MODEL.parse().unwrap(), models: &models(), stamps, now: now() })
+    planned_with(&Mapping::default(), messages, stamps)
+}
+
+fn planned_with(mapping: &Mapping, messages: &[Message], stamps: &Stamps) -> TwinPlan {
+    plan(messages, Target { model: &MODEL.parse().unwrap(), models: &models(), mapping, stamps, now: now() })
 }
 
 /// The plan for one message, now, to a twin of which nothing is known.
@@ -181,8 +185,13 @@ fn a_reason_names_a_few_of_many_bad_values() {
 #[test]
 fn without_its_model_a_twin_takes_nothing() {
     let messages = [message(0, stamp(0, 1), json!({"Temperature": 21.5}))];
-    let target =
-        Target { model: &MODEL.parse().unwrap(), models: &ModelSet::default(), stamps: &Stamps::new(), now: now() };
+    let target = Target {
+        model: &MODEL.parse().unwrap(),
+        models: &ModelSet::default(),
+        mapping: &Mapping::default(),
+        stamps: &Stamps::new(),
+        now: now(),
+    };
     let plan = plan(&messages, target);
     assert!(matches!(outcome(&plan), Outcome::DeadLetter(Reason { code: Code::Model, .. })));
 }
@@ -362,4 +371,44 @@ proptest! {
             prop_assert!(last.is_none_or(|last| *last < change.stamp));
         }
     }
+}
+
+fn mapping(rules: Value) -> Mapping {
+    Mapping::parse(json!({ "version": 1, "models": rules }).to_string().as_bytes()).unwrap()
+}
+
+#[test]
+fn a_mapped_value_wins_against_a_member_of_that_name() {
+    let mapping = mapping(json!({ MODEL: [{ "from": "/t", "to": "/Temperature", "scale": 0.1 }] }));
+    let message = message(0, stamp(0, 1), json!({ "Temperature": 1, "t": 215, "Humidity": 40 }));
+    let plan = planned_with(&mapping, &[message], &Stamps::new());
+    assert_eq!(writes(&plan), [("/Humidity".to_owned(), json!(40)), ("/Temperature".to_owned(), json!(21.5))]);
+    assert_eq!((outcome(&plan), plan.unknown.len()), (&Outcome::Applied, 0));
+}
+
+#[test]
+fn a_message_about_a_component_is_mapped_by_the_components_model() {
+    let mapping = mapping(json!({ "dtmi:test:Sensor;1": [{ "from": "/t", "to": "/Temperature" }] }));
+    let about_probe = Message { component: Some("probe".to_owned()), ..message(0, stamp(0, 1), json!({ "t": 3 })) };
+    assert_eq!(
+        writes(&planned_with(&mapping, &[about_probe], &Stamps::new())),
+        [("/probe/Temperature".to_owned(), json!(3))]
+    );
+}
+
+#[test]
+fn a_rule_can_lead_from_the_twins_message_to_a_component() {
+    let mapping = mapping(json!({ MODEL: [
+        { "from": "/in/t", "to": "/probe/Temperature" }, { "from": "/in/x", "to": "/nothing/There" }] }));
+    let plan = planned_with(&mapping, &[message(0, stamp(0, 1), json!({ "in": { "t": 3, "x": 4 } }))], &Stamps::new());
+    assert_eq!(writes(&plan), [("/probe/Temperature".to_owned(), json!(3))]);
+    assert_eq!(plan.unknown, [(None, "nothing".to_owned())].into());
+}
+
+#[test]
+fn a_mapped_value_that_does_not_fit_is_a_dead_letter_while_the_others_count() {
+    let mapping = mapping(json!({ MODEL: [{ "from": "/t", "to": "/Temperature", "offset": 1 }] }));
+    let plan = planned_with(&mapping, &[message(0, stamp(0, 1), json!({ "t": "x", "Humidity": 4 }))], &Stamps::new());
+    assert_eq!(writes(&plan), [("/Humidity".to_owned(), json!(4))]);
+    assert_eq!(detail(&plan), "/Temperature from /t: scale and offset take a number, and a text came");
 }
