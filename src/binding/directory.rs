@@ -270,8 +270,14 @@ impl Directory {
 
     async fn read_device(&self, device: &DeviceId) -> Result<Read<TwinId>, Error> {
         let found = self.look_up(device).await?.map(|Match { twin, models, .. }| {
-            let known = Arc::new(Known::of(&twin, models));
-            self.twins.insert(twin.id().clone(), Arc::new(OnceCell::new_with(Some(Read::now(Some(known))))));
+            let known = Known::of(&twin, models);
+            let remembered = self.twins.get(twin.id()).and_then(|slot| slot.get()?.found.clone());
+            // One that is still right stays: it knows the order of what this process wrote, and its lock is held by
+            // who writes just now.
+            if !remembered.is_some_and(|it| it.model == known.model && it.binding == known.binding) {
+                let slot = OnceCell::new_with(Some(Read::now(Some(Arc::new(known)))));
+                self.twins.insert(twin.id().clone(), Arc::new(slot));
+            }
             twin.id().clone()
         });
         Ok(Read::now(found))

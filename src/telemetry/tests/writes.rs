@@ -79,6 +79,16 @@ async fn without_source_times_the_same_patch_goes_again_and_further_ones_go_with
 }
 
 #[tokio::test]
+async fn the_order_of_values_outlives_a_new_choice_of_the_devices_twin() {
+    let (service, function) = function();
+    service.refuse_source_times("PATCH");
+    outcomes(&function, vec![warm(10, 21.0)]).await;
+    function.directory.forget_device(&DeviceId::parse("thermo-01").unwrap());
+    assert_eq!(outcomes(&function, vec![warm(9, 19.0)]).await, [Some(Outcome::Superseded)]);
+    assert_eq!(property(&service, "thermo-01", "Temperature"), json!(21.0));
+}
+
+#[tokio::test]
 async fn a_patch_larger_than_the_service_takes_goes_in_parts() {
     let names: Vec<String> = (0..250).map(|number| format!("Reading{number:03}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
