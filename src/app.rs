@@ -97,10 +97,16 @@ pub async fn serve(settings: Settings, listener: TcpListener, shutdown: Cancella
 /// end. Whatever else ends it is told on standard error, of which the host keeps the last lines.
 #[must_use]
 pub fn run() -> ExitCode {
+    run_until(std::future::pending())
+}
+
+/// [`run`] for a process that has further reasons to end: it does so when `end` is ready.
+#[must_use]
+pub fn run_until(end: impl Future<Output = ()> + Send + 'static) -> ExitCode {
     let lookup = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     logging::init(lookup("RUST_LOG").as_deref());
     logging::log_panics();
-    match serve_process(lookup) {
+    match serve_process(lookup, end) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nothing is left to be done if nobody reads it.
@@ -110,7 +116,10 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn serve_process(lookup: impl Fn(&str) -> Option<String>) -> Result<(), ServeError> {
+fn serve_process(
+    lookup: impl Fn(&str) -> Option<String>,
+    end: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
     let settings = Settings::read(lookup)?;
     let port = settings.port.ok_or_else(|| {
         Problems::from(Problem::new(
@@ -126,6 +135,11 @@ fn serve_process(lookup: impl Fn(&str) -> Option<String>) -> Result<(), ServeErr
             .map_err(|source| ServeError::Listen { port, source })?;
         let shutdown = cancelled_by_signals()
             .map_err(|source| ServeError::Io { what: "signals cannot be listened to", source })?;
+        let ended = shutdown.clone();
+        tokio::spawn(async move {
+            end.await;
+            ended.cancel();
+        });
         serve(settings, listener, shutdown).await
     })
 }

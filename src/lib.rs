@@ -23,4 +23,4 @@ pub mod server;
 pub mod settings;
 pub mod telemetry;
 
-pub use app::{run, serve};
+pub use app::{run, run_until, serve};

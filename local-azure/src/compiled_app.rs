@@ -32,7 +32,17 @@ pub(crate) fn handler() -> io::Result<Program> {
     Ok(Program { path: std::env::current_exe()?, arguments: vec![OsString::from("handler")] })
 }
 
-/// Runs the handler in this process, as the Functions host wants it.
+/// Runs the handler in this process, as the Functions host wants it. It also ends with whoever started it, however
+/// that one ends: its standard input is a pipe that nobody writes to.
 pub fn run_handler() -> ExitCode {
-    function_app::run()
+    let (closed, end) = tokio::sync::oneshot::channel::<()>();
+    // A thread of its own, which nobody waits for: a read of standard input cannot be called off.
+    std::thread::spawn(move || {
+        // An error is an end as well.
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        drop(closed);
+    });
+    function_app::run_until(async {
+        let _ = end.await;
+    })
 }

@@ -33,6 +33,8 @@ pub struct Config {
     pub adt_limits: bool,
     /// How DPS treats a webhook that fails.
     pub webhook_patience: Patience,
+    /// The folder that everything is kept in; `None` keeps it in memory.
+    pub data_dir: Option<PathBuf>,
     /// The time.
     pub clock: Clock,
 }
@@ -74,6 +76,7 @@ impl Config {
             query_lag: Duration::ZERO,
             adt_limits: false,
             webhook_patience: Patience::default(),
+            data_dir: None,
             clock: Clock::system(),
         }
     }

@@ -12,7 +12,8 @@
 //! | [`digital_twins`] | Azure Digital Twins |
 //! | [`identity`] | managed identity |
 //!
-//! They share a few seams. Each one's state is one value that changes in one way ([`store`]), time comes from a
+//! They share a few seams. Each one's state is one value that changes in one way ([`store`]) and can be kept
+//! ([`data_dir`]), time comes from a
 //! [`clock`], every request passes the [`gate`], and what listens on a port is bound before anything starts
 //! ([`ports`]). [`front`] and [`mqtt`] are the two doors that several services share. [`control`] shows what goes on
 //! inside, and [`demo`] tells the story that all of this is for.
@@ -23,6 +24,7 @@ pub mod compiled_app;
 pub mod config;
 pub mod control;
 pub mod credentials;
+pub mod data_dir;
 pub mod demo;
 pub mod digital_twins;
 pub mod dps;

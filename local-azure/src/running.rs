@@ -62,6 +62,9 @@ pub enum StartError {
     /// DPS has no HTTP client.
     #[error(transparent)]
     Dps(#[from] crate::dps::StartError),
+    /// The folder of `--data-dir` cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] crate::data_dir::DataDirError),
     /// The function app cannot be run.
     #[error("the function app cannot be run: {0}")]
     Functions(#[from] functions_host::Error),
@@ -114,6 +117,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     running.serve_mqtt(mqtt, TlsAcceptor::from(tls));
     running.serve_plain(functions, running.services.functions.router());
     running.serve_plain(control, running.control_router(&config));
+    running.compact_when_grown();
     if let Err(error) = running.services.functions.ready().await {
         running.stop().await;
         return Err(error.into());
@@ -140,6 +144,26 @@ impl Running {
         if tokio::time::timeout(GRACE, ended).await.is_err() {
             tracing::warn!("not everything ended within {} ms; it is cut off", GRACE.as_millis());
         }
+    }
+
+    /// Keeps the journal of `--data-dir` short.
+    fn compact_when_grown(&self) {
+        let Some(data_dir) = self.services.data_dir.clone() else { return };
+        let shutdown = self.shutdown.clone();
+        self.tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    () = data_dir.grown().notified() => {}
+                }
+                let compacted = Arc::clone(&data_dir);
+                match tokio::task::spawn_blocking(move || compacted.compact()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::warn!("the journal goes on growing: {error}"),
+                    Err(error) => tracing::warn!("the journal goes on growing: {error}"),
+                }
+            }
+        });
     }
 
     fn control_router(&self, config: &Config) -> Router {

@@ -9,9 +9,10 @@ use url::Url;
 use crate::{
     StartError, compiled_app,
     config::{App, Config, Graph},
+    data_dir::{DataDir, DataDirError},
     digital_twins::{self, DigitalTwins, Scheme},
     dps::{self, Dps, EnrollmentGroup, Reprovisioning, Webhook},
-    event_hubs::EventHub,
+    event_hubs::{EventHub, Log},
     functions_host::{
         self, Blobs, Containers, FunctionKey, FunctionsHost, Program,
         app::{App as FunctionApp, AppSettings},
@@ -20,6 +21,7 @@ use crate::{
     identity::{self, Tokens},
     iot_hub::{self, Enrichment, HostName, IotHub, KeyPair, Policy, Route, Source},
     sas::Key,
+    store::{State, Store},
 };
 
 /// The enrollment group's name.
@@ -52,6 +54,8 @@ pub struct Services {
     pub blobs: Arc<Blobs>,
     /// The Functions host with the app.
     pub functions: Arc<FunctionsHost>,
+    /// Where all of it is kept; `None` for memory only.
+    pub data_dir: Option<Arc<DataDir>>,
 }
 
 impl Services {
@@ -66,34 +70,84 @@ impl Services {
     ) -> Result<Self, StartError> {
         let clock = &config.clock;
         let gate = Arc::new(Gate::new(rules(config)));
-        let digital_twins = digital_twins(config, &gate, &tokens)?;
-        let event_hubs = [TELEMETRY_HUB, LIFECYCLE_HUB]
-            .map(|name| Arc::new(EventHub::new(name, config.partitions, CONSUMER_GROUPS, clock.clone())));
-        let [telemetry, lifecycle] = &event_hubs;
-        let iot_hubs = iot_hubs(config, &gate, &routes(telemetry, lifecycle))?;
+        let mut kept = Kept::open(config)?;
+        let digital_twins = digital_twins(config, &gate, &tokens, &mut kept)?;
+        let event_hub = |name, kept: &mut Kept| {
+            let log = Log::new(config.partitions, CONSUMER_GROUPS.map(str::to_owned));
+            Ok::<_, StartError>(Arc::new(EventHub::resume(
+                name,
+                kept.store(format!("event-hub {name}"), log)?,
+                clock.clone(),
+            )))
+        };
+        let telemetry = event_hub(TELEMETRY_HUB, &mut kept)?;
+        let lifecycle = event_hub(LIFECYCLE_HUB, &mut kept)?;
+        let iot_hubs = iot_hubs(config, &gate, &routes(&telemetry, &lifecycle), &mut kept)?;
+        let event_hubs = vec![telemetry, lifecycle];
         let dps = Dps::new(
             dps_settings(config, webhook)?,
             iot_hubs.clone(),
-            dps::State::default(),
+            kept.store("dps", dps::State::default())?,
             clock.clone(),
             Arc::clone(&gate),
             shutdown.clone(),
         )?;
-        let blobs = Arc::new(Blobs::new(Containers::default()));
+        let blobs = Arc::new(Blobs::new(kept.store("blobs", Containers::default())?));
+        let data_dir = kept.complete()?;
         let (app, handler) = function_app(config, app_settings)?;
         let functions = functions_host::Config {
             app,
             handler,
             instances: std::num::NonZeroUsize::MIN,
             function_key: FunctionKey::new(&config.credentials.function_key),
-            event_hubs: event_hubs.to_vec(),
+            event_hubs: event_hubs.clone(),
             event_hubs_namespace: "local-azure.servicebus.windows.net".to_owned(),
             blobs: Arc::clone(&blobs),
             platform_restart: PLATFORM_RESTART,
         };
         let functions = FunctionsHost::start(functions, clock.clone(), Arc::clone(&gate), shutdown.clone())?;
         let functions = Arc::new(functions);
-        Ok(Self { gate, tokens, digital_twins, iot_hubs, dps, event_hubs: event_hubs.to_vec(), blobs, functions })
+        Ok(Self { gate, tokens, digital_twins, iot_hubs, dps, event_hubs, blobs, functions, data_dir })
+    }
+}
+
+/// Where states come from at the start, and go to.
+enum Kept {
+    InMemory,
+    In(Box<DataDir>),
+}
+
+impl Kept {
+    fn open(config: &Config) -> Result<Self, DataDirError> {
+        match &config.data_dir {
+            None => Ok(Self::InMemory),
+            Some(path) => Ok(Self::In(Box::new(DataDir::open(path)?))),
+        }
+    }
+
+    fn is_new(&self) -> bool {
+        match self {
+            Self::InMemory => true,
+            Self::In(folder) => folder.is_new(),
+        }
+    }
+
+    fn store<S: State>(&mut self, name: impl Into<String>, initial: S) -> Result<Store<S>, DataDirError> {
+        match self {
+            Self::InMemory => Ok(Store::new(initial)),
+            Self::In(folder) => folder.store(name, initial),
+        }
+    }
+
+    /// All states have been asked for: from now on what is acknowledged is kept.
+    fn complete(self) -> Result<Option<Arc<DataDir>>, DataDirError> {
+        match self {
+            Self::InMemory => Ok(None),
+            Self::In(folder) => {
+                folder.compact()?;
+                Ok(Some(Arc::from(folder)))
+            }
+        }
     }
 }
 
@@ -105,17 +159,24 @@ fn rules(config: &Config) -> Rules {
     }
 }
 
-fn digital_twins(config: &Config, gate: &Arc<Gate>, tokens: &Tokens) -> Result<Arc<DigitalTwins>, StartError> {
+fn digital_twins(
+    config: &Config,
+    gate: &Arc<Gate>,
+    tokens: &Tokens,
+    kept: &mut Kept,
+) -> Result<Arc<DigitalTwins>, StartError> {
     let checked = tokens.clone();
     let digital_twins = DigitalTwins::new(digital_twins::Options {
         clock: config.clock.clone(),
         gate: Arc::clone(gate),
         accepts_token: Arc::new(move |token| checked.accepts(identity::DIGITAL_TWINS, token)),
         query_lag: config.query_lag.try_into().unwrap_or(jiff::SignedDuration::MAX),
-        state: digital_twins::State::default(),
+        store: kept.store("digital-twins", digital_twins::State::default())?,
         scheme: Scheme::Https,
     });
     let (name, graph) = match &config.graph {
+        // What is kept is what is there.
+        _ if !kept.is_new() => return Ok(digital_twins),
         Graph::Empty => return Ok(digital_twins),
         Graph::Sample => (PathBuf::from("the sample graph"), compiled_app::SAMPLE_GRAPH.to_owned()),
         Graph::File(file) => {
@@ -145,19 +206,25 @@ fn routes(telemetry: &Arc<EventHub>, lifecycle: &Arc<EventHub>) -> Vec<Route> {
     ]
 }
 
-fn iot_hubs(config: &Config, gate: &Arc<Gate>, routes: &[Route]) -> Result<Vec<Arc<IotHub>>, StartError> {
+fn iot_hubs(
+    config: &Config,
+    gate: &Arc<Gate>,
+    routes: &[Route],
+    kept: &mut Kept,
+) -> Result<Vec<Arc<IotHub>>, StartError> {
     let owner = Key::parse(&config.credentials.hub_owner_key)?;
     let mut seen = BTreeSet::new();
     let names = config.hub_names.iter().filter(|name| seen.insert(*name));
-    let hub = |name: &HostName| {
+    let mut hub = |name: &HostName| {
+        let store = kept.store(format!("iot-hub {name}"), iot_hub::State::default())?;
         let settings = iot_hub::Settings {
             host_name: name.clone(),
             policies: Policy::defaults(owner.clone()),
             routes: routes.to_vec(),
         };
-        Arc::new(IotHub::new(settings, iot_hub::State::default(), config.clock.clone(), Arc::clone(gate)))
+        Ok(Arc::new(IotHub::new(settings, store, config.clock.clone(), Arc::clone(gate))))
     };
-    Ok(names.map(hub).collect())
+    names.map(&mut hub).collect()
 }
 
 fn dps_settings(config: &Config, webhook: Url) -> Result<dps::Settings, StartError> {

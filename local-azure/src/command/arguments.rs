@@ -86,6 +86,11 @@ pub(crate) struct Options {
     /// Host names of the linked hubs, joined by commas
     #[arg(long, global = true, value_name = "LIST", value_delimiter = ',', default_value = "localhost")]
     hub_names: Vec<HostName>,
+    /// Keep models, twins, devices, events, checkpoints and dead letters in this folder [default: in memory]
+    ///
+    /// What was acknowledged survives the process, however it ends. The folder can be copied while nothing uses it.
+    #[arg(long, global = true, value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
     /// Partitions of each event hub
     #[arg(long, global = true, value_name = "N", default_value = "4", value_parser = partitions)]
     partitions: NonZeroUsize,
@@ -125,6 +130,7 @@ impl Options {
             app: self.app_root.clone().map_or(App::Compiled, App::Folder),
             handler: self.handler.clone(),
             hub_names: self.hub_names.clone(),
+            data_dir: self.data_dir.clone(),
             partitions: self.partitions,
             graph: match &self.graph {
                 Some(file) => Graph::File(file.clone()),

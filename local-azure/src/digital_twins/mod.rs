@@ -57,7 +57,7 @@ pub struct Options {
     /// How late queries see a write. Reading by id is never late.
     pub query_lag: SignedDuration,
     /// What is there at the start.
-    pub state: State,
+    pub store: Store<State>,
     /// The scheme of the links in answers; the host is the one that a request names.
     pub scheme: Scheme,
 }
@@ -98,9 +98,10 @@ impl fmt::Debug for DigitalTwins {
 impl DigitalTwins {
     /// Sets up an instance.
     pub fn new(options: Options) -> Arc<Self> {
-        let Options { clock, gate, accepts_token, query_lag, state, scheme } = options;
-        let delayed = query_lag.is_positive().then(|| DelayedView::new(state.graph.clone(), query_lag));
-        Arc::new(Self { store: Store::new(state), delayed, clock, gate, accepts_token, scheme })
+        let Options { clock, gate, accepts_token, query_lag, store, scheme } = options;
+        let begin = || store.read(|state| DelayedView::new(state.graph.clone(), query_lag));
+        let delayed = query_lag.is_positive().then(begin);
+        Arc::new(Self { store, delayed, clock, gate, accepts_token, scheme })
     }
 
     /// The twin of that id as clients of the newest version get it.

@@ -80,17 +80,24 @@ impl Dps {
     pub fn new(
         settings: Settings,
         hubs: Vec<Arc<IotHub>>,
-        state: State,
+        state: impl Into<Store<State>>,
         clock: Clock,
         gate: Arc<Gate>,
         shutdown: CancellationToken,
     ) -> Result<Arc<Self>, StartError> {
         // A redirect would hand the function key to another; a proxy could not reach this machine.
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+        let store = state.into();
+        // What was going on when the last process stopped goes on nowhere. The devices are told that there is no such
+        // operation and register again.
+        let Ok(()) = store.change(|state| {
+            let changes = if state.has_unfinished() { vec![Change::Interrupt] } else { Vec::new() };
+            Ok::<_, std::convert::Infallible>((changes, ()))
+        });
         Ok(Arc::new(Self {
             settings,
             hubs,
-            store: Store::new(state.resumed()),
+            store,
             record: Record::new(clock.now()),
             client: client.build().map_err(StartError)?,
             assigning: Mutex::new(()),

@@ -179,6 +179,8 @@ pub struct Failure {
 /// A step of DPS' state.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Change {
+    /// Operations that have not ended are forgotten.
+    Interrupt,
     /// A device called register.
     Begin {
         /// The device.
@@ -228,13 +230,10 @@ impl State {
         self.registrations.values()
     }
 
-    /// The state as a new process takes it up: what was going on when the last one stopped goes on nowhere. The
-    /// devices are told that there is no such operation and register again.
-    pub(super) fn resumed(mut self) -> Self {
-        for registration in self.registrations.values_mut() {
-            registration.operations.retain(|operation| operation.outcome.is_some());
-        }
-        self
+    /// Whether some operation has not ended.
+    pub(super) fn has_unfinished(&self) -> bool {
+        let operations = self.registrations.values().flat_map(|registration| &registration.operations);
+        operations.into_iter().any(|operation| operation.outcome.is_none())
     }
 }
 
@@ -243,6 +242,11 @@ impl store::State for State {
 
     fn apply(&mut self, change: Change) {
         match change {
+            Change::Interrupt => {
+                for registration in self.registrations.values_mut() {
+                    registration.operations.retain(|operation| operation.outcome.is_some());
+                }
+            }
             Change::Begin { id, operation, now, etag } => {
                 let record = self.registrations.entry(id.lower()).or_insert_with(|| Registration {
                     id,

@@ -75,9 +75,10 @@ impl EventHub {
     }
 
     /// An event hub that goes on where `log` ends.
-    pub fn resume(name: impl Into<String>, log: Log, clock: Clock) -> Self {
-        let heads = log.heads().map(watch::Sender::new).collect();
-        Self { name: name.into(), log: Store::new(log), clock, heads, checkpoints: watch::Sender::new(()) }
+    pub fn resume(name: impl Into<String>, log: impl Into<Store<Log>>, clock: Clock) -> Self {
+        let log = log.into();
+        let heads = log.read(|log| log.heads().map(watch::Sender::new).collect());
+        Self { name: name.into(), log, clock, heads, checkpoints: watch::Sender::new(()) }
     }
 
     /// The event hub's name, for instance `deviceevents`.

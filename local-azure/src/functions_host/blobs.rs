@@ -70,8 +70,8 @@ pub enum BlobChange {
 
 impl Blobs {
     /// An account that begins with `containers`.
-    pub fn new(containers: Containers) -> Self {
-        Self { containers: Store::new(containers), written: watch::Sender::new(0) }
+    pub fn new(containers: impl Into<Store<Containers>>) -> Self {
+        Self { containers: containers.into(), written: watch::Sender::new(0) }
     }
 
     /// Writes a blob, in place of one of that name.
@@ -196,7 +196,7 @@ mod tests {
         let blobs = Blobs::new(Containers::default());
         blobs.put("c", "n", blob(vec![0xff, 0x00])).unwrap();
         let text = blobs.containers().read(|containers| serde_json::to_string(containers).unwrap());
-        let again = Blobs::new(serde_json::from_str(&text).unwrap());
+        let again = Blobs::new(serde_json::from_str::<Containers>(&text).unwrap());
         assert_eq!(again.get("c", "n"), blobs.get("c", "n"));
     }
 }

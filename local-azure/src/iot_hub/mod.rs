@@ -82,13 +82,13 @@ pub struct Counts {
 
 impl IotHub {
     /// A hub that goes on from `state` (`State::default()` for an empty one).
-    pub fn new(settings: Settings, state: State, clock: Clock, gate: Arc<Gate>) -> Self {
+    pub fn new(settings: Settings, state: impl Into<Store<State>>, clock: Clock, gate: Arc<Gate>) -> Self {
         let Settings { host_name, policies, routes } = settings;
         Self {
             host_name,
             policies,
             routes,
-            store: Store::new(state),
+            store: state.into(),
             connections: Connections::default(),
             order: Mutex::new(()),
             messages: AtomicU64::new(0),

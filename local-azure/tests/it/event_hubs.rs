@@ -165,7 +165,7 @@ proptest! {
         hub.set_checkpoint("adt-functions", 0, checkpoint).unwrap();
 
         let text = hub.log().read(|log| serde_json::to_string(log).unwrap());
-        let log = serde_json::from_str(&text).unwrap();
+        let log = serde_json::from_str::<Log>(&text).unwrap();
         let resumed = EventHub::resume("deviceevents", log, Clock::manual(Timestamp::UNIX_EPOCH));
 
         prop_assert_eq!(resumed.read(0, None, usize::MAX), hub.read(0, None, usize::MAX));

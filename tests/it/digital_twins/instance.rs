@@ -55,7 +55,7 @@ fn instance(rules: Rules) -> Client {
         gate: Arc::new(Gate::new(rules)),
         accepts_token: Arc::new(|token| token == "the-token"),
         query_lag: SignedDuration::ZERO,
-        state: State::default(),
+        store: State::default().into(),
         scheme: Scheme::Https,
     });
     let json = |text: &str| serde_json::from_str(text).unwrap();

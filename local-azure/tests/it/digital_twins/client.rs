@@ -50,7 +50,7 @@ impl Instance {
             gate: Arc::new(Gate::new(rules)),
             accepts_token: Arc::new(|token| token == TOKEN),
             query_lag,
-            state,
+            store: state.into(),
             scheme: Scheme::Https,
         });
         Self { service, clock, host: "adt.example".to_owned() }
