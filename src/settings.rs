@@ -46,8 +46,9 @@ pub struct DigitalTwins {
     pub endpoint: Url,
     /// `ADT_CA_FILE`: a PEM file with further roots to trust.
     pub ca_file: Option<PathBuf>,
-    /// `ADT_PACE_PERCENT`: the share of the documented limits that this process allows itself, 1 to 100.
-    pub pace_percent: u8,
+    /// `ADT_PACE_PERCENT`: the share of the documented limits that this process allows itself, 1 to 1000; more than
+    /// 100 for an instance whose limits were raised (Azure Digital Twins: "Service limits", those that are adjustable).
+    pub pace_percent: u16,
 }
 
 /// Where tokens come from.
@@ -207,8 +208,8 @@ impl Settings {
         });
         let endpoint = reader.required("ADT_SERVICE_URL", ENDPOINT_TAKES, endpoint);
         let ca_file = reader.optional("ADT_CA_FILE", "a path", |text| Some(PathBuf::from(text)));
-        let pace_percent = reader.or("ADT_PACE_PERCENT", "a number from 1 to 100", 90, |text| {
-            text.parse().ok().filter(|percent| (1..=100).contains(percent))
+        let pace_percent = reader.or("ADT_PACE_PERCENT", "a number from 1 to 1000", 90, |text| {
+            text.parse().ok().filter(|percent| (1..=1000).contains(percent))
         });
         let credentials = credentials(&mut reader);
         let allocation = Allocation {

@@ -45,7 +45,7 @@ impl Client {
     /// reaches over `transport` with tokens of `credential`, at most at `pace_percent` of the documented limits.
     /// Connects to nothing yet.
     #[must_use]
-    pub fn new(endpoint: Url, credential: Arc<dyn TokenCredential>, transport: Transport, pace_percent: u8) -> Self {
+    pub fn new(endpoint: Url, credential: Arc<dyn TokenCredential>, transport: Transport, pace_percent: u16) -> Self {
         let pace = Pace::new(f64::from(pace_percent) / 100.0);
         Self { endpoint: Arc::new(endpoint), wire: Wire::new(credential, transport, pace), models: Models::new() }
     }

@@ -147,7 +147,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// `share`: the part of the documented limits to use, above 0.0, at most 1.0.
+    /// `share`: the part of the documented limits to use, above 0.0; above 1.0 where the instance has higher ones.
     pub(super) fn new(share: f64) -> Self {
         let bucket = |class: Class| Mutex::new(Bucket::new(class.limit() * share, now()));
         Self {

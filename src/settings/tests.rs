@@ -34,7 +34,7 @@ fn every_setting_can_be_set() {
         URL,
         ("FUNCTIONS_CUSTOMHANDLER_PORT", "7072"),
         ("ADT_CA_FILE", "/etc/ca.pem"),
-        ("ADT_PACE_PERCENT", "100"),
+        ("ADT_PACE_PERCENT", "1000"),
         ("ALLOCATION_HUB_POLICY", "first"),
         ("ALLOCATION_MODELS", "dtmi:a:B;1, dtmi:contosocom:*"),
         ("ALLOCATION_MODEL_CHANGE", "upgrade"),
@@ -49,7 +49,7 @@ fn every_setting_can_be_set() {
     .unwrap();
     assert_eq!(settings.port, Some(7072));
     assert_eq!(settings.digital_twins.ca_file, Some(PathBuf::from("/etc/ca.pem")));
-    assert_eq!(settings.digital_twins.pace_percent, 100);
+    assert_eq!(settings.digital_twins.pace_percent, 1000);
     assert_eq!(settings.allocation.hub_policy, HubPolicy::First);
     assert_eq!(settings.allocation.model_change, ModelChange::Upgrade);
     assert!(settings.allocation.parent_from_device);
@@ -74,7 +74,7 @@ fn all_that_is_wrong_is_reported_at_once() {
         ("AZURE_TENANT_ID", "t"),
     ]), @r#"
     ADT_SERVICE_URL is "http://contoso.api.weu.digitaltwins.azure.net"; it takes the https URL of the instance, https://<instance>.api.<region>.digitaltwins.azure.net
-    ADT_PACE_PERCENT is "0"; it takes a number from 1 to 100
+    ADT_PACE_PERCENT is "0"; it takes a number from 1 to 1000
     AZURE_CLIENT_SECRET is not set; AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET are set together or not at all
     ALLOCATION_HUB_POLICY is "random"; it takes sticky or first
     ALLOCATION_MODELS is "Thermostat"; it takes model ids and prefixes that end in *, separated by commas
