@@ -11,10 +11,12 @@ mod mapping;
 mod nearest;
 mod plan;
 mod preview;
+mod rehearsal;
 mod unknown;
 
 pub use mapping::{Fault, Mapping, MappingError, Rule, Trouble};
 pub use preview::{Preview, preview};
+pub use rehearsal::{Write, rehearse};
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
