@@ -10,6 +10,7 @@
 )]
 
 mod digital_twins;
+mod documents;
 mod fixtures;
 mod host;
 mod process;

@@ -198,4 +198,23 @@ mod tests {
         }
         assert_eq!(config("local-azure --adt-latency 50ms").adt_latency, Duration::from_millis(50));
     }
+
+    #[test]
+    fn the_readme_lists_every_option_with_its_default() {
+        let readme = include_str!("../../../README.md");
+        let (_, table) = readme.split_once("\n### local-azure\n").unwrap();
+        let table = table.split("\n## ").next().unwrap();
+        let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| `--")).collect();
+        let command = <Arguments as clap::CommandFactory>::command();
+        let options: Vec<_> = command.get_arguments().filter(|option| option.get_long().is_some()).collect();
+        assert_eq!(rows.len(), options.len(), "{rows:#?}");
+        for option in options {
+            let name = format!("`--{}", option.get_long().unwrap());
+            let row = rows.iter().find(|row| row.contains(&format!("{name}`")) || row.contains(&format!("{name} ")));
+            let row = row.unwrap_or_else(|| panic!("{name}` is not in README.md"));
+            for default in option.get_default_values().iter().filter(|_| option.get_action().takes_values()) {
+                assert!(row.contains(&format!("`{}`", default.to_string_lossy())), "{row}");
+            }
+        }
+    }
 }
