@@ -15,4 +15,5 @@ mod fixtures;
 mod host;
 mod process;
 mod server;
+mod whole_loop;
 mod wire;
