@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, middleware};
 use jiff::Timestamp;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -200,11 +200,15 @@ impl Running {
     fn serve<L>(&self, listener: L, router: Router)
     where
         L: axum::serve::Listener,
+        L::Io: front::Abort,
         L::Addr: std::fmt::Debug,
     {
         let shutdown = self.shutdown.clone();
+        let service = router.layer(middleware::from_fn(front::sever_unanswered));
+        let service = service.into_make_service_with_connect_info::<front::Line>();
         self.tasks.spawn(async move {
-            let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
+            let listener = front::Severable(listener);
+            let server = axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned());
             if let Err(error) = server.await {
                 tracing::warn!(%error, "a server ended");
             }

@@ -1,10 +1,12 @@
 //! What devices are answered (DPS: MQTT support; device API 2019-03-31).
 
+use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::registration::{Operation, Outcome, Registration};
+use crate::gate;
 
 /// A request is refused: what its body says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +21,26 @@ pub(super) enum Refusal {
     NoSuchOperation,
     #[error("Operations are being throttled for this tenant.")]
     Throttled { retry_after_s: u64 },
+    /// A fault that was asked for: this HTTP status.
+    #[error("{}: a fault that was asked for.", .status.canonical_reason().unwrap_or("Fault"))]
+    Faulty { status: StatusCode, retry_after_s: Option<u64> },
+    /// The connection is to end without an answer.
+    #[error("the connection ends without an answer")]
+    NoAnswer,
+}
+
+impl From<gate::Refusal> for Refusal {
+    fn from(refusal: gate::Refusal) -> Self {
+        match refusal {
+            gate::Refusal::Status { status: StatusCode::TOO_MANY_REQUESTS, retry_after } => {
+                Self::Throttled { retry_after_s: retry_after.unwrap_or_default().as_secs().max(1) }
+            }
+            gate::Refusal::Status { status, retry_after } => {
+                Self::Faulty { status, retry_after_s: retry_after.map(|wait| wait.as_secs()) }
+            }
+            gate::Refusal::Reset => Self::NoAnswer,
+        }
+    }
 }
 
 impl Refusal {
@@ -30,6 +52,17 @@ impl Refusal {
             Self::BadRequest => 400_004,
             Self::NoSuchOperation => 404_204,
             Self::Throttled { .. } => 429_001,
+            Self::Faulty { status, .. } => u32::from(status.as_u16()) * 1_000,
+            Self::NoAnswer => 500_000,
+        }
+    }
+
+    /// When to come back, where that is said.
+    pub(super) fn retry_after_s(self) -> Option<u64> {
+        match self {
+            Self::Throttled { retry_after_s } => Some(retry_after_s),
+            Self::Faulty { retry_after_s, .. } => retry_after_s,
+            _ => None,
         }
     }
 

@@ -8,9 +8,9 @@ use tracing::info;
 
 use super::{Dps, RegistrationId, answer::Refusal};
 use crate::{
-    gate::{Class, Request, Service, Throttled},
+    gate::{self, Class, Passage, Request, Service},
     iot_hub::KeyPair,
-    mqtt::{Credentials, Endpoint, Incoming, Outgoing, Push, Refused, Subscriptions},
+    mqtt::{Credentials, Endpoint, Incoming, NotAdmitted, Outgoing, Push, Refused, Subscriptions},
     sas::Token,
 };
 
@@ -47,14 +47,16 @@ impl Dps {
     /// the service (azure-docs issue 43157).
     ///
     /// # Errors
-    /// The code for CONNACK if the names are not understood.
-    pub(crate) async fn sign_in(self: Arc<Self>, who: Credentials<'_>) -> Result<DeviceSession, ConnectReturnCode> {
+    /// What the client is told if the names are not understood.
+    pub(crate) async fn sign_in(self: Arc<Self>, who: Credentials<'_>) -> Result<DeviceSession, NotAdmitted> {
         let user_name = UserName::parse(who.user_name).ok_or(ConnectReturnCode::BadUserNamePassword)?;
         let id: RegistrationId =
             user_name.registration_id.parse().map_err(|_| ConnectReturnCode::BadUserNamePassword)?;
-        self.pass("Connect", &id).await.map_err(|_| ConnectReturnCode::ServiceUnavailable)?;
+        if !self.pass("Connect", &id).await?.is_answered() {
+            return Err(NotAdmitted::NoAnswer);
+        }
         if !who.client_id.eq_ignore_ascii_case(id.as_str()) {
-            return Err(ConnectReturnCode::BadClientId);
+            return Err(ConnectReturnCode::BadClientId.into());
         }
         let keys = self.verify(user_name.id_scope, &id, who.password);
         Ok(DeviceSession { dps: self, id, keys })
@@ -73,7 +75,7 @@ impl Dps {
         })
     }
 
-    pub(super) async fn pass(&self, operation: &'static str, id: &RegistrationId) -> Result<(), Throttled> {
+    async fn pass(&self, operation: &'static str, id: &RegistrationId) -> Result<Passage, gate::Refusal> {
         let subject = id.as_str();
         self.gate.pass(Request { service: Service::Dps, operation, class: Class::Other, subject }).await
     }
@@ -81,7 +83,12 @@ impl Dps {
 
 impl DeviceSession {
     async fn register(&self, payload: &[u8]) -> Result<Answer, Refusal> {
-        self.dps.pass("RegisterDevice", &self.id).await.map_err(throttled)?;
+        let passage = self.dps.pass("RegisterDevice", &self.id).await?;
+        let answer = self.begin(payload);
+        if passage.is_answered() { answer } else { Err(Refusal::NoAnswer) }
+    }
+
+    fn begin(&self, payload: &[u8]) -> Result<Answer, Refusal> {
         let keys = self.keys.clone()?;
         let payload = self.payload_of(payload)?;
         let (done, body) = self.dps.register(&self.id, keys, payload)?;
@@ -89,7 +96,9 @@ impl DeviceSession {
     }
 
     async fn poll(&self, operation_id: &str) -> Result<Answer, Refusal> {
-        self.dps.pass("OperationStatusLookup", &self.id).await.map_err(throttled)?;
+        if !self.dps.pass("OperationStatusLookup", &self.id).await?.is_answered() {
+            return Err(Refusal::NoAnswer);
+        }
         self.keys.clone()?;
         let (done, body) = self.dps.operation(&self.id, operation_id).ok_or(Refusal::NoSuchOperation)?;
         Ok(Answer { done, body })
@@ -109,25 +118,20 @@ impl DeviceSession {
         Ok(members.shift_remove("payload").filter(|payload| !payload.is_null()))
     }
 
-    fn outgoing(&self, request_id: &str, answer: Result<Answer, Refusal>) -> Outgoing {
+    fn outgoing(&self, request_id: &str, answer: Result<Answer, Refusal>) -> Result<Outgoing, Refused> {
         let wait = self.dps.settings.retry_after.as_secs();
         let (status, retry_after, body) = match answer {
             Ok(Answer { done: true, body }) => (200, None, body),
             Ok(Answer { done: false, body }) => (202, Some(wait), body),
-            Err(refusal) => {
-                let retry_after = match refusal {
-                    Refusal::Throttled { retry_after_s } => Some(retry_after_s),
-                    _ => None,
-                };
-                (refusal.code() / 1000, retry_after, refusal.body(self.dps.clock.now()))
-            }
+            Err(refusal @ Refusal::NoAnswer) => return Err(Refused(refusal.to_string())),
+            Err(refusal) => (refusal.code() / 1000, refusal.retry_after_s(), refusal.body(self.dps.clock.now())),
         };
         // Python's SDK reads nothing that stands before `$rid`.
         let retry_after = retry_after.map(|seconds| format!("&retry-after={seconds}")).unwrap_or_default();
-        Outgoing {
+        Ok(Outgoing {
             topic: format!("$dps/registrations/res/{status}/?$rid={request_id}{retry_after}"),
             payload: body.to_string().into(),
-        }
+        })
     }
 }
 
@@ -135,10 +139,6 @@ impl DeviceSession {
 struct Answer {
     done: bool,
     body: Value,
-}
-
-fn throttled(throttled: Throttled) -> Refusal {
-    Refusal::Throttled { retry_after_s: throttled.retry_after.as_secs().max(1) }
 }
 
 fn parameter<'a>(query: &'a str, name: &str) -> &'a str {
@@ -162,11 +162,11 @@ impl Endpoint for DeviceSession {
         let topic = message.topic;
         if let Some(query) = topic.strip_prefix("$dps/registrations/PUT/iotdps-register/?") {
             let answer = self.register(&message.payload).await;
-            return Ok(Some(self.outgoing(parameter(query, "$rid"), answer)));
+            return self.outgoing(parameter(query, "$rid"), answer).map(Some);
         }
         if let Some(query) = topic.strip_prefix("$dps/registrations/GET/iotdps-get-operationstatus/?") {
             let answer = self.poll(parameter(query, "operationId")).await;
-            return Ok(Some(self.outgoing(parameter(query, "$rid"), answer)));
+            return self.outgoing(parameter(query, "$rid"), answer).map(Some);
         }
         Err(Refused("not a topic of DPS".into()))
     }

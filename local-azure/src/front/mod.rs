@@ -1,7 +1,9 @@
 //! The front door: one HTTPS port for several services.
 
 mod https;
+mod severing;
 mod tls;
 
 pub use https::{Services, router};
+pub(crate) use severing::{Abort, Line, Severable, no_answer, sever_unanswered};
 pub use tls::TlsListener;

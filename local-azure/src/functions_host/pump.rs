@@ -22,7 +22,7 @@ use super::{
 use crate::{
     clock::Clock,
     event_hubs::{self, EventHub, StoredEvent},
-    gate::{Class, Gate, Request, Service},
+    gate::{Class, Gate, Refusal, Request, Service},
 };
 
 /// Takes the events of one partition to one function.
@@ -169,7 +169,7 @@ impl Pump {
     ) -> Result<Vec<String>, String> {
         let function = self.function.name;
         let request = Request { service: Service::Functions, operation: function, class: Class::Other, subject: "" };
-        around.gate.pass(request).await.map_err(|_| "the host was told to refuse this invocation".to_owned())?;
+        let passage = around.gate.pass(request).await.map_err(refused)?;
         let now = around.clock.now();
         let delivery = Delivery {
             name: &self.trigger.name,
@@ -182,9 +182,20 @@ impl Pump {
             (Cardinality::One, [event]) => envelope::single(delivery, event),
             _ => envelope::batch(delivery, events).map_err(|error| error.to_string())?,
         };
-        let answer = invoker.call(function, id, body).await?;
+        let answer = invoker.call(function, id, body).await;
+        if !passage.is_answered() {
+            return Err("the handler's answer was lost: a fault that was asked for".to_owned());
+        }
+        let answer = answer?;
         write_blobs(&self.function.blob_outputs, &answer.outputs, &around.blobs, around.clock.now())
             .map_err(|error| error.to_string())?;
         Ok(answer.logs)
+    }
+}
+
+fn refused(refusal: Refusal) -> String {
+    match refusal {
+        Refusal::Status { status, .. } => format!("the host failed ({status}): a fault that was asked for"),
+        Refusal::Reset => "the connection to the handler was reset: a fault that was asked for".to_owned(),
     }
 }

@@ -1,12 +1,12 @@
 //! `GET /msi/token?api-version=2019-08-01&resource=...` with the header `X-IDENTITY-HEADER`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::{
     Json, Router,
     extract::{Query, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -14,7 +14,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Tokens;
-use crate::gate::{Class, Gate, Request, Service};
+use crate::{
+    front,
+    gate::{Class, Gate, Refusal, Request, Service},
+};
 
 /// The first version whose answer has `expires_on`; the one that all Azure Identity libraries ask for.
 const API_VERSION: &str = "2019-08-01";
@@ -40,29 +43,48 @@ struct TokenQuery {
 
 async fn token(State(endpoint): State<Arc<Endpoint>>, Query(query): Query<TokenQuery>, headers: HeaderMap) -> Response {
     let request = Request { service: Service::Identity, operation: "GetToken", class: Class::Other, subject: "" };
-    if let Err(throttled) = endpoint.gate.pass(request).await {
-        let retry_after = [("retry-after", throttled.retry_after.as_secs().to_string())];
-        return (StatusCode::TOO_MANY_REQUESTS, retry_after).into_response();
-    }
-    let sent = headers.get("x-identity-header").map_or(&b""[..], |value| value.as_bytes());
-    if verify_slices_are_equal(sent, endpoint.header.as_bytes()).is_err() {
-        return refusal(StatusCode::UNAUTHORIZED, "X-IDENTITY-HEADER is missing or not the one in IDENTITY_HEADER");
-    }
-    if query.api_version.as_deref() != Some(API_VERSION) {
-        return refusal(StatusCode::BAD_REQUEST, "the query needs api-version=2019-08-01");
-    }
-    let Some(resource) = query.resource.filter(|resource| resource.starts_with("https://")) else {
-        return refusal(StatusCode::BAD_REQUEST, "the query needs resource=https://...");
+    let answer = match endpoint.gate.pass(request).await {
+        Ok(passage) => {
+            let answer = endpoint.answer(query, &headers);
+            passage.is_answered().then_some(answer)
+        }
+        Err(Refusal::Status { status, retry_after }) => Some(refused(status, retry_after)),
+        Err(Refusal::Reset) => None,
     };
-    let token = endpoint.tokens.issue(&resource);
-    Json(json!({
-        "access_token": token.text,
-        "expires_on": token.expires.as_second().to_string(),
-        "resource": resource,
-        "token_type": "Bearer",
-        "client_id": query.client_id.unwrap_or_else(|| "00000000-0000-0000-0000-000000000000".to_owned()),
-    }))
-    .into_response()
+    answer.unwrap_or_else(front::no_answer)
+}
+
+impl Endpoint {
+    fn answer(&self, query: TokenQuery, headers: &HeaderMap) -> Response {
+        let sent = headers.get("x-identity-header").map_or(&b""[..], |value| value.as_bytes());
+        if verify_slices_are_equal(sent, self.header.as_bytes()).is_err() {
+            return refusal(StatusCode::UNAUTHORIZED, "X-IDENTITY-HEADER is missing or not the one in IDENTITY_HEADER");
+        }
+        if query.api_version.as_deref() != Some(API_VERSION) {
+            return refusal(StatusCode::BAD_REQUEST, "the query needs api-version=2019-08-01");
+        }
+        let Some(resource) = query.resource.filter(|resource| resource.starts_with("https://")) else {
+            return refusal(StatusCode::BAD_REQUEST, "the query needs resource=https://...");
+        };
+        let token = self.tokens.issue(&resource);
+        Json(json!({
+            "access_token": token.text,
+            "expires_on": token.expires.as_second().to_string(),
+            "resource": resource,
+            "token_type": "Bearer",
+            "client_id": query.client_id.unwrap_or_else(|| "00000000-0000-0000-0000-000000000000".to_owned()),
+        }))
+        .into_response()
+    }
+}
+
+/// What the gate has a request answered with.
+fn refused(status: StatusCode, retry_after: Option<Duration>) -> Response {
+    let mut response = refusal(status, "a fault that was asked for");
+    if let Some(wait) = retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, wait.as_secs().into());
+    }
+    response
 }
 
 fn refusal(status: StatusCode, message: &str) -> Response {

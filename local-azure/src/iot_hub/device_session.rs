@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     event_hubs::EventData,
-    gate::{Class, Request, Service, Throttled},
+    gate::{Class, Request, Service},
     mqtt::{Endpoint, Incoming, Outgoing, Push, Refused, Subscriptions},
 };
 
@@ -52,46 +52,55 @@ impl DeviceSession {
         Self { hub, sender, connection, expires, will }
     }
 
-    async fn pass(&self, operation: &'static str) -> Result<(), Throttled> {
+    /// Carries out what the gate lets through.
+    async fn pass<T>(
+        &self,
+        operation: &'static str,
+        carry_out: impl FnOnce() -> Result<T, Error> + Send,
+    ) -> Result<T, Error> {
         let subject = self.sender.at.device.as_str();
-        self.hub.gate.pass(Request { service: Service::IotHub, operation, class: Class::Other, subject }).await
+        let request = Request { service: Service::IotHub, operation, class: Class::Other, subject };
+        let passage = self.hub.gate.pass(request).await?;
+        let result = carry_out();
+        if passage.is_answered() { result } else { Err(Error::NoAnswer) }
     }
 
-    async fn get_twin(&self, request_id: &str) -> Outgoing {
-        let twin = match self.pass("GetDeviceTwin").await {
-            Ok(()) => self.hub.store.read(|state| {
+    async fn get_twin(&self, request_id: &str) -> Result<Outgoing, Refused> {
+        let look = || {
+            self.hub.store.read(|state| {
                 let entry = state.get(&self.sender.at).ok_or_else(|| Error::not_found(&self.sender.at))?;
                 Ok(entry.twin.for_device())
-            }),
-            Err(throttled) => Err(Error::Throttled(throttled)),
+            })
         };
-        match twin {
-            Ok(twin) => twin_answer(200, request_id, "", &twin.to_string()),
+        match self.pass("GetDeviceTwin", look).await {
+            Ok(twin) => Ok(twin_answer(200, request_id, "", &twin.to_string())),
             Err(error) => self.twin_error(request_id, &error),
         }
     }
 
-    async fn report(&self, request_id: &str, payload: &[u8]) -> Outgoing {
-        let reported = match self.pass("UpdateReportedProperties").await {
-            Ok(()) => serde_json::from_slice::<Value>(payload)
+    async fn report(&self, request_id: &str, payload: &[u8]) -> Result<Outgoing, Refused> {
+        let report = || {
+            serde_json::from_slice::<Value>(payload)
                 .map_err(|error| Error::ArgumentInvalid(format!("reported properties are not JSON: {error}")))
-                .and_then(|patch| self.hub.report(&self.sender.at, &patch)),
-            Err(throttled) => Err(Error::Throttled(throttled)),
+                .and_then(|patch| self.hub.report(&self.sender.at, &patch))
         };
-        match reported {
-            Ok(version) => twin_answer(204, request_id, &format!("&$version={version}"), ""),
+        match self.pass("UpdateReportedProperties", report).await {
+            Ok(version) => Ok(twin_answer(204, request_id, &format!("&$version={version}"), "")),
             Err(error) => self.twin_error(request_id, &error),
         }
     }
 
-    fn twin_error(&self, request_id: &str, error: &Error) -> Outgoing {
+    fn twin_error(&self, request_id: &str, error: &Error) -> Result<Outgoing, Refused> {
+        if *error == Error::NoAnswer {
+            return Err(Refused(error.to_string()));
+        }
         let body = json!({
             "errorCode": error.code(),
             "trackingId": Uuid::new_v4().simple().to_string(),
             "message": error.to_string(),
             "timestampUtc": format!("{:.7}", self.hub.clock.now()),
         });
-        twin_answer(error.code() / 1000, request_id, "", &body.to_string())
+        Ok(twin_answer(error.code() / 1000, request_id, "", &body.to_string()))
     }
 
     async fn send(&self, message: Incoming<'_>) -> Result<(), Refused> {
@@ -103,8 +112,8 @@ impl DeviceSession {
         if message.retain {
             sent.application_properties.insert("mqtt-retain".into(), "true".into());
         }
-        self.pass("SendDeviceMessage").await.map_err(|_| Refused("too many messages".into()))?;
-        self.hub.receive(&self.sender, sent).map_err(|error| Refused(error.to_string()))
+        let receive = || self.hub.receive(&self.sender, sent);
+        self.pass("SendDeviceMessage", receive).await.map_err(|error| Refused(error.to_string()))
     }
 }
 
@@ -137,10 +146,10 @@ impl Endpoint for DeviceSession {
         self.hub.connections.touch(&self.sender.at, self.hub.clock.now());
         let topic = message.topic;
         if let Some(query) = topic.strip_prefix("$iothub/twin/GET/?") {
-            return Ok(Some(self.get_twin(request_id(query)).await));
+            return self.get_twin(request_id(query)).await.map(Some);
         }
         if let Some(query) = topic.strip_prefix("$iothub/twin/PATCH/properties/reported/?") {
-            return Ok(Some(self.report(request_id(query), &message.payload).await));
+            return self.report(request_id(query), &message.payload).await.map(Some);
         }
         if topic.starts_with("$iothub/methods/res/") {
             // An answer to a call that nobody waits for (any more).

@@ -1,7 +1,11 @@
 //! What IoT Hub refuses, under the names and numbers of its error codes (IoT Hub: understand error codes).
 
+use std::time::Duration;
+
+use axum::http::StatusCode;
+
 use super::{Address, IdError, ModuleId, TwinError};
-use crate::{gate::Throttled, sas};
+use crate::{gate::Refusal, sas};
 
 /// A request to a hub is refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -34,8 +38,22 @@ pub enum Error {
     #[error("Unauthorized: {0}")]
     Unauthorized(Denial),
     /// Too many requests.
-    #[error("The request has been throttled. Wait {} seconds and try again.", .0.retry_after.as_secs().max(1))]
-    Throttled(Throttled),
+    #[error("The request has been throttled. Wait {} seconds and try again.", .retry_after.as_secs().max(1))]
+    Throttled {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// A fault that was asked for: this HTTP status.
+    #[error("{}: a fault that was asked for.", .status.canonical_reason().unwrap_or("Fault"))]
+    Faulty {
+        /// The status.
+        status: StatusCode,
+        /// When to come back.
+        retry_after: Option<Duration>,
+    },
+    /// The connection is to end without an answer.
+    #[error("the connection ends without an answer")]
+    NoAnswer,
 }
 
 /// Why a service's credentials are refused.
@@ -79,7 +97,13 @@ impl Error {
             Self::PreconditionFailed => "PreconditionFailed",
             Self::ArgumentInvalid(_) | Self::Twin(_) | Self::Id(_) => "ArgumentInvalid",
             Self::Unauthorized(_) => "IotHubUnauthorizedAccess",
-            Self::Throttled(_) => "ThrottlingException",
+            Self::Throttled { .. } => "ThrottlingException",
+            Self::Faulty { status, .. } => match *status {
+                StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailable",
+                StatusCode::GATEWAY_TIMEOUT => "GatewayTimeout",
+                _ => "ServerError",
+            },
+            Self::NoAnswer => "ServerError",
         }
     }
 
@@ -93,7 +117,21 @@ impl Error {
             Self::PreconditionFailed => 412_001,
             Self::ArgumentInvalid(_) | Self::Twin(_) | Self::Id(_) => 400_004,
             Self::Unauthorized(_) => 401_002,
-            Self::Throttled(_) => 429_001,
+            Self::Throttled { .. } => 429_001,
+            Self::Faulty { status, .. } => u32::from(status.as_u16()) * 1_000 + 1,
+            Self::NoAnswer => 500_001,
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Status { status: StatusCode::TOO_MANY_REQUESTS, retry_after } => {
+                Self::Throttled { retry_after: retry_after.unwrap_or_default() }
+            }
+            Refusal::Status { status, retry_after } => Self::Faulty { status, retry_after },
+            Refusal::Reset => Self::NoAnswer,
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     gate::{Class, Request, Service},
-    mqtt::Credentials,
+    mqtt::{Credentials, Endpoint as _, NotAdmitted},
     sas::Token,
 };
 
@@ -46,13 +46,26 @@ impl IotHub {
     /// Lets a device or module in.
     ///
     /// # Errors
-    /// The code for CONNACK. MQTT 3.1.1 says no more, so the reason is logged.
-    pub(crate) async fn sign_in(self: Arc<Self>, who: Credentials<'_>) -> Result<DeviceSession, ConnectReturnCode> {
+    /// What the client is told. MQTT 3.1.1 says no more than a code, so the reason is logged.
+    pub(crate) async fn sign_in(self: Arc<Self>, who: Credentials<'_>) -> Result<DeviceSession, NotAdmitted> {
         let user_name = UserName::parse(who.user_name).ok_or(ConnectReturnCode::BadUserNamePassword)?;
         let at = user_name.at.clone();
         let subject = at.device.as_str();
         let request = Request { service: Service::IotHub, operation: "Connect", class: Class::Other, subject };
-        self.gate.pass(request).await.map_err(|_| ConnectReturnCode::ServiceUnavailable)?;
+        let passage = self.gate.pass(request).await?;
+        let session = Arc::clone(&self).open(user_name, who);
+        if passage.is_answered() {
+            return session.map_err(NotAdmitted::Told);
+        }
+        if let Ok(mut session) = session {
+            session.ended(false).await;
+        }
+        Err(NotAdmitted::NoAnswer)
+    }
+
+    /// Checks who it is, and opens the connection.
+    fn open(self: Arc<Self>, user_name: UserName, who: Credentials<'_>) -> Result<DeviceSession, ConnectReturnCode> {
+        let at = user_name.at.clone();
         if who.client_id != at.to_string() {
             debug!(hub = %self.host_name, device = %at, "refused a client id that is not the device's");
             return Err(ConnectReturnCode::BadClientId);

@@ -12,7 +12,7 @@ use tokio_util::{codec::Framed, sync::CancellationToken};
 
 use super::{
     Services,
-    session::{self, Ending, Endpoint, Terms},
+    session::{self, Ending, Endpoint, NotAdmitted, Terms},
 };
 use crate::iot_hub::MESSAGE_BYTES;
 
@@ -65,14 +65,14 @@ where
     if credentials.user_name.contains("/registrations/") {
         let endpoint = match &services.dps {
             Some(dps) => Arc::clone(dps).sign_in(credentials).await,
-            None => Err(ConnectReturnCode::ServiceUnavailable),
+            None => Err(ConnectReturnCode::ServiceUnavailable.into()),
         };
         welcome(packets, services, &connect, endpoint, shutdown).await
     } else {
         let host = credentials.user_name.split('/').next().unwrap_or_default();
         let endpoint = match services.hubs.iter().find(|hub| hub.host_name().is(host)) {
             Some(hub) => Arc::clone(hub).sign_in(credentials).await,
-            None => Err(ConnectReturnCode::NotAuthorized),
+            None => Err(ConnectReturnCode::NotAuthorized.into()),
         };
         welcome(packets, services, &connect, endpoint, shutdown).await
     }
@@ -98,7 +98,7 @@ async fn welcome<S, E>(
     mut packets: Framed<S, Codec>,
     services: &Services,
     connect: &Connect,
-    endpoint: Result<E, ConnectReturnCode>,
+    endpoint: Result<E, NotAdmitted>,
     shutdown: &CancellationToken,
 ) -> Ending
 where
@@ -107,9 +107,11 @@ where
 {
     let mut endpoint = match endpoint {
         Ok(endpoint) => endpoint,
-        Err(code) => {
-            refuse(&mut packets, services, code).await;
-            return Ending::NotAdmitted(code);
+        Err(reason) => {
+            if let NotAdmitted::Told(code) = reason {
+                refuse(&mut packets, services, code).await;
+            }
+            return Ending::NotAdmitted(reason);
         }
     };
     let subscriptions = endpoint.earlier_subscriptions();

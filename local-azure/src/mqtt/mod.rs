@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 
 pub(crate) use self::{
     connection::Credentials,
-    session::{Endpoint, Incoming, Outgoing, Push, Refused},
+    session::{Endpoint, Incoming, NotAdmitted, Outgoing, Push, Refused},
     subscriptions::Subscriptions,
 };
 use crate::{dps::Dps, iot_hub::IotHub};

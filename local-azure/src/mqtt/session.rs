@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use axum::http::StatusCode;
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
 use rumqttc::{
@@ -15,6 +16,7 @@ use tokio::{
 use tokio_util::{codec::Framed, sync::CancellationToken};
 
 use super::Subscriptions;
+use crate::gate::Refusal;
 
 /// The longest silence, also of clients that want no keep-alive (IoT Hub: communicate using MQTT, default keep-alive
 /// timeout: one and a half times what the client says, at most 1767 s).
@@ -50,6 +52,33 @@ pub(crate) enum Push {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Refused(pub(crate) String);
+
+/// A client is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotAdmitted {
+    /// It is told so in CONNACK.
+    Told(ConnectReturnCode),
+    /// The connection ends without CONNACK.
+    NoAnswer,
+}
+
+impl From<ConnectReturnCode> for NotAdmitted {
+    fn from(code: ConnectReturnCode) -> Self {
+        Self::Told(code)
+    }
+}
+
+impl From<Refusal> for NotAdmitted {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Status { status: StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, .. } => {
+                Self::Told(ConnectReturnCode::NotAuthorized)
+            }
+            Refusal::Status { .. } => Self::Told(ConnectReturnCode::ServiceUnavailable),
+            Refusal::Reset => Self::NoAnswer,
+        }
+    }
+}
 
 /// A service's side of a session.
 pub(crate) trait Endpoint: Send {
@@ -88,7 +117,7 @@ pub(crate) enum Ending {
     #[error("a packet could not be read or written: {0}")]
     Malformed(rumqttc::Error),
     #[error("not admitted: {0:?}")]
-    NotAdmitted(ConnectReturnCode),
+    NotAdmitted(NotAdmitted),
     #[error("a message was refused: {0}")]
     Refused(Refused),
     #[error("the service closed it: {0}")]

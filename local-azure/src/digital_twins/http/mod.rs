@@ -17,7 +17,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::State,
-    http::{HeaderMap, header},
+    http::{HeaderMap, header, request::Parts},
     response::Response,
 };
 
@@ -27,7 +27,10 @@ use self::{
     request::Request,
 };
 use super::{DigitalTwins, TokenCheck, error::Error};
-use crate::gate;
+use crate::{
+    front,
+    gate::{self, Passage, Refusal},
+};
 
 /// The data plane of an instance, for any host name.
 pub fn router(service: Arc<DigitalTwins>) -> Router {
@@ -36,30 +39,44 @@ pub fn router(service: Arc<DigitalTwins>) -> Router {
 
 async fn serve(State(service): State<Arc<DigitalTwins>>, request: axum::extract::Request) -> Response {
     let traces = Traces::of(request.headers());
-    let reply = match pass(&service, request).await {
-        Ok((operation, request)) => {
-            answer(&service, &operation, &request).unwrap_or_else(|error| Reply::error(&error, &traces))
-        }
-        Err(reply) => reply,
-    };
-    reply.into_response(&traces)
+    match exchange(&service, request, &traces).await {
+        Some(reply) => reply.into_response(&traces),
+        None => front::no_answer(),
+    }
 }
 
-/// The way through the gateway: the operation and the request, or what ends it early.
-async fn pass(service: &DigitalTwins, request: axum::extract::Request) -> Result<(Operation, Request), Reply> {
-    if !is_authorized(request.headers(), &service.accepts_token) {
-        return Err(Reply::unauthorized());
+/// From a request to its answer, if one is to go out.
+async fn exchange(service: &DigitalTwins, request: axum::extract::Request, traces: &Traces) -> Option<Reply> {
+    let (parts, body) = request.into_parts();
+    let (operation, passage) = match enter(service, &parts).await {
+        Ok(entered) => entered,
+        Err(ended) => return ended,
+    };
+    let request = axum::extract::Request::from_parts(parts, body);
+    let reply = match Request::read(request, operation.max_body(), service.scheme).await {
+        Ok(request) => answer(service, &operation, &request).unwrap_or_else(|error| Reply::error(&error, traces)),
+        Err(reply) => reply,
+    };
+    passage.is_answered().then_some(reply)
+}
+
+/// The way through the gateway: the operation that may be carried out, or what is answered instead, if anything.
+async fn enter(service: &DigitalTwins, request: &Parts) -> Result<(Operation, Passage), Option<Reply>> {
+    if !is_authorized(&request.headers, &service.accepts_token) {
+        return Err(Some(Reply::unauthorized()));
     }
-    let operation = Operation::of(request.method(), request.uri().path()).ok_or_else(Reply::no_resource)?;
+    let operation = Operation::of(&request.method, request.uri.path()).ok_or_else(|| Some(Reply::no_resource()))?;
     let passage = gate::Request {
         service: gate::Service::DigitalTwins,
         operation: operation.name(),
         class: operation.class(),
         subject: operation.subject(),
     };
-    service.gate.pass(passage).await.map_err(Reply::throttled)?;
-    let request = Request::read(request, operation.max_body(), service.scheme).await?;
-    Ok((operation, request))
+    match service.gate.pass(passage).await {
+        Ok(passage) => Ok((operation, passage)),
+        Err(Refusal::Status { status, retry_after }) => Err(Some(Reply::refused(status, retry_after))),
+        Err(Refusal::Reset) => Err(None),
+    }
 }
 
 fn is_authorized(headers: &HeaderMap, accepts: &TokenCheck) -> bool {

@@ -1,5 +1,7 @@
 //! Answers: statuses, headers and bodies as they were recorded from the service.
 
+use std::time::Duration;
+
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
@@ -9,10 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::{
-    digital_twins::{error::Error, id::ETag},
-    gate::Throttled,
-};
+use crate::digital_twins::{error::Error, id::ETag};
 
 const JSON: &str = "application/json; charset=utf-8";
 const PROBLEM: &str = "application/problem+json; charset=utf-8";
@@ -113,10 +112,20 @@ impl Reply {
         Self::gateway(StatusCode::NOT_FOUND, NO_RESOURCE)
     }
 
-    /// The gateway's answer to too many requests.
-    pub(super) fn throttled(throttled: Throttled) -> Self {
-        let seconds = throttled.retry_after.as_millis().div_ceil(1_000);
-        Self::gateway(StatusCode::TOO_MANY_REQUESTS, THROTTLED).with_header(header::RETRY_AFTER, seconds.to_string())
+    /// What the gate has a request answered with. Too many requests are answered by the gateway; how the service
+    /// words its other troubles is not recorded, their shape is that of its errors.
+    pub(super) fn refused(status: StatusCode, retry_after: Option<Duration>) -> Self {
+        let reply = if status == StatusCode::TOO_MANY_REQUESTS {
+            Self::gateway(status, THROTTLED)
+        } else {
+            let reason = status.canonical_reason().unwrap_or("Fault");
+            let code: String = reason.split(' ').collect();
+            Self::service_error(status, &code, &format!("{reason}: a fault that was asked for."), &[])
+        };
+        match retry_after {
+            Some(wait) => reply.with_header(header::RETRY_AFTER, wait.as_millis().div_ceil(1_000).to_string()),
+            None => reply,
+        }
     }
 
     fn gateway(status: StatusCode, body: &'static str) -> Self {

@@ -10,6 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{
@@ -31,7 +32,10 @@ use super::{
     output::write_blobs,
     pump::Surroundings,
 };
-use crate::gate::{self, Class, Service};
+use crate::{
+    front,
+    gate::{self, Class, Refusal, Service},
+};
 
 /// What the host takes (`FUNCTIONS_REQUEST_BODY_SIZE_LIMIT`).
 const BODY_LIMIT: usize = 100 * 1024 * 1024;
@@ -72,10 +76,16 @@ impl HttpFunctions {
         }
         let pass =
             gate::Request { service: Service::Functions, operation: function.name, class: Class::Other, subject: "" };
-        if let Err(throttled) = self.around.gate.pass(pass).await {
-            let seconds = throttled.retry_after.as_secs().to_string();
-            return (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, seconds)]).into_response();
-        }
+        let passage = match self.around.gate.pass(pass).await {
+            Ok(passage) => passage,
+            Err(Refusal::Status { status, retry_after }) => return refused(status, retry_after),
+            Err(Refusal::Reset) => return front::no_answer(),
+        };
+        let response = self.answer(function, trigger, request, has_key).await;
+        if passage.is_answered() { response } else { front::no_answer() }
+    }
+
+    async fn answer(&self, function: &Function, trigger: &HttpTrigger, request: Request, has_key: bool) -> Response {
         let Some(instance) = self.instance() else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
         let _in_flight = instance.requests.token();
         match read(request, has_key).await {
@@ -135,6 +145,15 @@ impl HttpFunctions {
         let output = function.http_output.as_ref().and_then(|name| answer.outputs.get(name));
         Ok((result::response(output)?, answer.logs))
     }
+}
+
+/// What the gate has a request answered with.
+fn refused(status: StatusCode, retry_after: Option<Duration>) -> Response {
+    let mut response = status.into_response();
+    if let Some(wait) = retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, wait.as_secs().into());
+    }
+    response
 }
 
 /// Reads a request whole.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::iot_hub::Error;
+use crate::{front, iot_hub::Error};
 
 /// A document with its ETag.
 pub(super) struct Tagged(pub(super) Value);
@@ -32,6 +32,9 @@ impl IntoResponse for Tagged {
 /// splitting `Message` at the colon and the semicolon.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
+        if self == Self::NoAnswer {
+            return front::no_answer();
+        }
         let status = u16::try_from(self.code() / 1000).ok().and_then(|status| StatusCode::from_u16(status).ok());
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let tracking = Uuid::new_v4().simple().to_string().to_uppercase();
@@ -49,8 +52,13 @@ impl IntoResponse for Error {
             }),
         };
         let mut response = (status, [("iothub-errorcode", self.name())], Json(body)).into_response();
-        if let Self::Throttled(throttled) = &self {
-            response.headers_mut().insert(header::RETRY_AFTER, throttled.retry_after.as_secs().max(1).into());
+        let wait = match &self {
+            Self::Throttled { retry_after } => Some(retry_after.as_secs().max(1)),
+            Self::Faulty { retry_after, .. } => retry_after.map(|wait| wait.as_secs()),
+            _ => None,
+        };
+        if let Some(seconds) = wait {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }

@@ -123,7 +123,7 @@ pub(super) async fn list(
     headers: HeaderMap,
     Query(page): Query<Page>,
 ) -> Result<Json<Value>, Error> {
-    let hub = admit(&hubs, &headers, "ListDevices", Needs::RegistryRead, "").await?;
+    let hub = admit(&hubs, &headers, Needs::RegistryRead)?;
     let top = page.top.unwrap_or(PAGE).min(PAGE);
     let devices = hub.store.read(|state| {
         let show = |(id, entry): (&_, &_)| hub.show_identity(&Address::device(Clone::clone(id)), entry);
@@ -137,7 +137,7 @@ pub(super) async fn list_modules(
     headers: HeaderMap,
     Path(device): Path<String>,
 ) -> Result<Json<Value>, Error> {
-    let hub = admit(&hubs, &headers, "ListModules", Needs::RegistryRead, &device).await?;
+    let hub = admit(&hubs, &headers, Needs::RegistryRead)?;
     let device = address(&device, None)?.device;
     let modules = hub.store.read(|state| {
         let modules = state.modules(&device)?.iter();
@@ -152,7 +152,7 @@ pub(super) async fn get(
     headers: HeaderMap,
     Path(device): Path<String>,
 ) -> Result<Tagged, Error> {
-    let hub = admit(&hubs, &headers, "GetDevice", Needs::RegistryRead, &device).await?;
+    let hub = admit(&hubs, &headers, Needs::RegistryRead)?;
     show(&hub, &address(&device, None)?)
 }
 
@@ -161,7 +161,7 @@ pub(super) async fn get_module(
     headers: HeaderMap,
     Path((device, module)): Path<(String, String)>,
 ) -> Result<Tagged, Error> {
-    let hub = admit(&hubs, &headers, "GetModule", Needs::RegistryRead, &device).await?;
+    let hub = admit(&hubs, &headers, Needs::RegistryRead)?;
     show(&hub, &address(&device, Some(&module))?)
 }
 
@@ -175,7 +175,7 @@ pub(super) async fn put(
     Path(device): Path<String>,
     body: Bytes,
 ) -> Result<Tagged, Error> {
-    let hub = admit(&hubs, &headers, "CreateOrUpdateDevice", Needs::RegistryWrite, &device).await?;
+    let hub = admit(&hubs, &headers, Needs::RegistryWrite)?;
     create_or_update(&hub, &address(&device, None)?, &headers, &body)
 }
 
@@ -185,7 +185,7 @@ pub(super) async fn put_module(
     Path((device, module)): Path<(String, String)>,
     body: Bytes,
 ) -> Result<Tagged, Error> {
-    let hub = admit(&hubs, &headers, "CreateOrUpdateModule", Needs::RegistryWrite, &device).await?;
+    let hub = admit(&hubs, &headers, Needs::RegistryWrite)?;
     create_or_update(&hub, &address(&device, Some(&module))?, &headers, &body)
 }
 
@@ -204,7 +204,7 @@ pub(super) async fn delete(
     headers: HeaderMap,
     Path(device): Path<String>,
 ) -> Result<StatusCode, Error> {
-    let hub = admit(&hubs, &headers, "DeleteDevice", Needs::RegistryWrite, &device).await?;
+    let hub = admit(&hubs, &headers, Needs::RegistryWrite)?;
     delete_from(&hub, &address(&device, None)?, &headers)
 }
 
@@ -213,7 +213,7 @@ pub(super) async fn delete_module(
     headers: HeaderMap,
     Path((device, module)): Path<(String, String)>,
 ) -> Result<StatusCode, Error> {
-    let hub = admit(&hubs, &headers, "DeleteModule", Needs::RegistryWrite, &device).await?;
+    let hub = admit(&hubs, &headers, Needs::RegistryWrite)?;
     delete_from(&hub, &address(&device, Some(&module))?, &headers)
 }
 
@@ -224,7 +224,7 @@ fn delete_from(hub: &IotHub, at: &Address, headers: &HeaderMap) -> Result<Status
 
 /// Creates, updates or deletes up to a hundred devices; each on its own.
 pub(super) async fn bulk(State(hubs): State<Hubs>, headers: HeaderMap, body: Bytes) -> Result<Json<Value>, Error> {
-    let hub = admit(&hubs, &headers, "BulkDevices", Needs::RegistryWrite, "").await?;
+    let hub = admit(&hubs, &headers, Needs::RegistryWrite)?;
     let Value::Array(items) = json(&body)? else {
         return Err(Error::ArgumentInvalid("the body must be an array of devices".into()));
     };

@@ -2,6 +2,7 @@
 
 mod answer;
 mod devices;
+mod passing;
 mod request;
 mod twins;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
+    middleware,
     routing::{get, post},
 };
 
@@ -24,6 +26,7 @@ pub fn router(hubs: Vec<Arc<IotHub>>) -> Router {
     let module = get(devices::get_module).put(devices::put_module).delete(devices::delete_module);
     let twin = get(twins::get).patch(twins::patch).put(twins::put);
     let module_twin = get(twins::get_module).patch(twins::patch_module).put(twins::put_module);
+    let hubs: Hubs = hubs.into();
     Router::new()
         .route("/devices", get(devices::list).post(devices::bulk))
         .route("/devices/query", post(twins::query))
@@ -33,7 +36,8 @@ pub fn router(hubs: Vec<Arc<IotHub>>) -> Router {
         .route("/twins/{device}", twin)
         .route("/twins/{device}/modules/{module}", module_twin)
         .layer(DefaultBodyLimit::max(BODY_BYTES))
-        .with_state(hubs.into())
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&hubs), passing::pass))
+        .with_state(hubs)
 }
 
 /// The hubs, as handlers get them.
