@@ -256,7 +256,8 @@ async fn a_handler_that_dies_fails_what_it_was_doing_and_its_successor_gets_it()
     bench.director.call().await.answer(Reply::exit(1));
     bench.director.start().await.answer(Orders::default());
     let again = bench.director.call().await.answer(Reply::json("{}"));
-    assert_eq!(again.json()["Metadata"]["RetryContext"]["RetryCount"], 1);
+    // Further retries can have met the port of the dead process before the host noticed.
+    assert!(again.json()["Metadata"]["RetryContext"]["RetryCount"].as_u64().unwrap() >= 1);
     bench.host.caught_up().await;
 }
 
