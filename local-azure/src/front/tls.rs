@@ -17,7 +17,7 @@ const READY: usize = 64;
 /// How long to wait after a failed accept (too many open files, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// TLS over TCP for [`axum::serve`]. Handshakes run beside each other: a slow client holds up nobody.
+/// TLS over TCP for [`axum::serve()`]. Handshakes run beside each other: a slow client holds up nobody.
 #[derive(Debug)]
 pub struct TlsListener {
     ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
