@@ -176,6 +176,7 @@ impl Running {
         let router = front::router(front::Services {
             digital_twins: crate::digital_twins::router(Arc::clone(&self.services.digital_twins)),
             iot_hub: iot_hub::router(self.services.iot_hubs.clone()),
+            mqtt: mqtt::router(self.mqtt_services(), self.shutdown.clone(), self.tasks.clone()),
         });
         for listener in loopback.listeners {
             self.serve(TlsListener::new(listener, Arc::clone(tls))?, router.clone());
@@ -184,11 +185,15 @@ impl Running {
     }
 
     fn serve_mqtt(&self, loopback: Loopback, tls: TlsAcceptor) {
-        let Services { dps, iot_hubs, .. } = &self.services;
-        let services = mqtt::Services { dps: Some(Arc::clone(dps)), hubs: iot_hubs.clone(), limits: Limits::default() };
+        let services = self.mqtt_services();
         for listener in loopback.listeners {
             self.tasks.spawn(mqtt::serve(listener, tls.clone(), services.clone(), self.shutdown.clone()));
         }
+    }
+
+    fn mqtt_services(&self) -> mqtt::Services {
+        let Services { dps, iot_hubs, .. } = &self.services;
+        mqtt::Services { dps: Some(Arc::clone(dps)), hubs: iot_hubs.clone(), limits: Limits::default() }
     }
 
     fn serve_plain(&self, loopback: Loopback, router: Router) {

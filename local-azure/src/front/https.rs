@@ -2,7 +2,7 @@
 //!
 //! Each service has a host name of its own in Azure; here they share one, so that paths decide, and where paths
 //! meet, the scheme of the `Authorization` header: `Bearer` means Azure Digital Twins, `SharedAccessSignature` IoT
-//! Hub.
+//! Hub or DPS. WebSockets carry MQTT for both of these.
 
 use axum::{
     Router,
@@ -12,6 +12,8 @@ use axum::{
 };
 use tower::ServiceExt as _;
 
+use crate::mqtt::is_web_socket;
+
 /// The services behind the port.
 #[derive(Debug, Clone)]
 pub struct Services {
@@ -19,12 +21,15 @@ pub struct Services {
     pub digital_twins: Router,
     /// IoT Hub's service API.
     pub iot_hub: Router,
+    /// MQTT over WebSocket.
+    pub mqtt: Router,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Destination {
     DigitalTwins,
     IotHub,
+    Mqtt,
 }
 
 /// Sends each request to its service.
@@ -33,6 +38,7 @@ pub fn router(services: Services) -> Router {
         let service = match destination(request.uri().path(), request.headers()) {
             Destination::DigitalTwins => services.digital_twins.clone(),
             Destination::IotHub => services.iot_hub.clone(),
+            Destination::Mqtt => services.mqtt.clone(),
         };
         async move {
             let Ok(response): Result<Response, std::convert::Infallible> = service.oneshot(request).await;
@@ -42,6 +48,9 @@ pub fn router(services: Services) -> Router {
 }
 
 fn destination(path: &str, headers: &HeaderMap) -> Destination {
+    if is_web_socket(path) {
+        return Destination::Mqtt;
+    }
     let scheme = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.split(' ').next());
     match scheme {
         Some(scheme) if scheme.eq_ignore_ascii_case("Bearer") => Destination::DigitalTwins,
@@ -71,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_authorization_scheme_decides_and_without_one_the_path() {
-        use Destination::{DigitalTwins, IotHub};
+        use Destination::{DigitalTwins, IotHub, Mqtt};
         for (path, authorization, expected) in [
             ("/digitaltwins/a", Some("Bearer x"), DigitalTwins),
             ("/devices/a", Some("SharedAccessSignature sr=x"), IotHub),
@@ -81,6 +90,8 @@ mod tests {
             ("/devices", None, IotHub),
             ("/Twins/a", None, IotHub),
             ("/", None, DigitalTwins),
+            ("/$iothub/websocket", None, Mqtt),
+            ("/%24iothub/websocket", Some("Bearer x"), Mqtt),
         ] {
             assert_eq!(destination(path, &headers(authorization)), expected, "{path} {authorization:?}");
         }

@@ -19,7 +19,7 @@ use crate::iot_hub::MESSAGE_BYTES;
 /// A CONNECT with a will; nobody is known yet, so no more is read.
 const CONNECT_BYTES: usize = 80 * 1024;
 /// The largest message with the longest topic.
-const PACKET_BYTES: usize = MESSAGE_BYTES + 66 * 1024;
+pub(super) const PACKET_BYTES: usize = MESSAGE_BYTES + 66 * 1024;
 /// Twins are the largest thing sent.
 const OUTGOING_BYTES: usize = 512 * 1024;
 

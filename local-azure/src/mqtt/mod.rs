@@ -1,11 +1,12 @@
-//! The MQTT 3.1.1 port that DPS and IoT Hub share.
+//! MQTT 3.1.1, over TLS and over WebSockets, which DPS and IoT Hub share.
 //!
-//! Both services listen on 8883; a client's user name tells which of them it wants. What is common to them (accepting,
+//! Both services listen on 8883, and on 443 under one path; a client's user name tells which of them it wants. What is common to them (accepting,
 //! TLS, CONNECT, keep-alive, acknowledgements, subscriptions) is here; what a message means is theirs.
 
 mod connection;
 mod session;
 mod subscriptions;
+mod web_socket;
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,10 +19,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
+pub use self::web_socket::router;
 pub(crate) use self::{
     connection::Credentials,
     session::{Endpoint, Incoming, NotAdmitted, Outgoing, Push, Refused},
     subscriptions::Subscriptions,
+    web_socket::is_web_socket,
 };
 use crate::{dps::Dps, iot_hub::IotHub};
 

@@ -13,6 +13,7 @@ use local_azure::{
     clock::Clock,
     dps::{self, Dps, EnrollmentGroup, Patience, Reprovisioning, Webhook},
     event_hubs::{EventData, EventHub},
+    front,
     gate::Gate,
     iot_hub::{self, Address, Enrichment, HostName, IotHub, KeyPair, NewIdentity, Permissions, Policy, Route, Source},
     mqtt::{self, Limits, Services},
@@ -22,12 +23,9 @@ use local_azure::{
 use rumqttc::{Connect, ConnectReturnCode, QoS};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
-};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, client::TlsStream};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::mqtt_client::{self, Client, token};
 
@@ -116,9 +114,11 @@ pub(crate) struct Site {
     pub(crate) lifecycle: Arc<EventHub>,
     pub(crate) hook: Hook,
     pub(crate) address: SocketAddr,
+    /// Where the same services answer HTTP, without TLS.
+    pub(crate) http: SocketAddr,
     pub(crate) certificate: CertificateDer<'static>,
     shutdown: CancellationToken,
-    server: JoinHandle<()>,
+    servers: TaskTracker,
 }
 
 impl Site {
@@ -177,15 +177,18 @@ impl Site {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let services = Services { dps: Some(Arc::clone(&dps)), hubs: hubs.clone(), limits: options.limits };
-        let server = tokio::spawn(mqtt::serve(listener, acceptor, services, shutdown.clone()));
+        let servers = TaskTracker::new();
+        servers.spawn(mqtt::serve(listener, acceptor, services.clone(), shutdown.clone()));
+        let http = serve_http(services, &shutdown, &servers).await;
         hook.chooses(options.hubs[0]);
-        Self { dps, hubs, telemetry, lifecycle, hook, address, certificate, shutdown, server }
+        Self { dps, hubs, telemetry, lifecycle, hook, address, http, certificate, shutdown, servers }
     }
 
-    /// Stops and waits for the server.
+    /// Stops and waits for the servers.
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
-        self.server.await.unwrap();
+        self.servers.close();
+        self.servers.wait().await;
     }
 
     pub(crate) async fn stream(&self) -> TlsStream<TcpStream> {
@@ -313,6 +316,20 @@ fn hub(
         ],
     };
     Arc::new(IotHub::new(settings, state, clock.clone(), Arc::clone(gate)))
+}
+
+/// The HTTPS port's services, without TLS.
+async fn serve_http(services: Services, shutdown: &CancellationToken, servers: &TaskTracker) -> SocketAddr {
+    let router = front::router(front::Services {
+        digital_twins: Router::new(),
+        iot_hub: iot_hub::router(services.hubs.clone()),
+        mqtt: mqtt::router(services, shutdown.clone(), servers.clone()),
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stopped = shutdown.clone().cancelled_owned();
+    servers.spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stopped).await.unwrap() });
+    address
 }
 
 async fn webhook(shutdown: &CancellationToken) -> (Hook, Webhook) {

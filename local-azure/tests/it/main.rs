@@ -21,3 +21,4 @@ mod mqtt_client;
 mod mqtt_hostile;
 mod sas;
 mod simulator;
+mod web_socket;

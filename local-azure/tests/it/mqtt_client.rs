@@ -11,16 +11,25 @@ use rumqttc::{
 };
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::codec::Framed;
 
 /// Nothing in these tests takes that long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What a client talks over.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
 /// A connected client.
 pub(crate) struct Client {
-    packets: Framed<TlsStream<TcpStream>, Codec>,
+    packets: Framed<Box<dyn Stream>, Codec>,
     inbox: VecDeque<Publish>,
     last_id: u16,
 }
@@ -65,9 +74,10 @@ pub(crate) async fn tls(
 
 impl Client {
     /// Connects; the answer is the caller's to judge.
-    pub(crate) async fn connect(stream: TlsStream<TcpStream>, connect: Connect) -> (Self, ConnectReturnCode, bool) {
+    pub(crate) async fn connect(stream: impl Stream + 'static, connect: Connect) -> (Self, ConnectReturnCode, bool) {
         let codec = Codec { max_incoming_size: 1 << 20, max_outgoing_size: 1 << 20 };
-        let mut client = Self { packets: Framed::new(stream, codec), inbox: VecDeque::new(), last_id: 0 };
+        let packets = Framed::new(Box::new(stream) as Box<dyn Stream>, codec);
+        let mut client = Self { packets, inbox: VecDeque::new(), last_id: 0 };
         client.send(Packet::Connect(connect)).await;
         match client.next().await {
             Some(Packet::ConnAck(ack)) => (client, ack.code, ack.session_present),
