@@ -11,7 +11,7 @@ use url::Url;
 use crate::{
     certificates::{Authority, CertificateError},
     config::Config,
-    control,
+    control, dps,
     endpoints::{DpsEndpoint, Endpoints, IdentityEndpoint, IotHubEndpoint},
     front::{self, TlsListener},
     functions_host,
@@ -176,6 +176,7 @@ impl Running {
         let router = front::router(front::Services {
             digital_twins: crate::digital_twins::router(Arc::clone(&self.services.digital_twins)),
             iot_hub: iot_hub::router(self.services.iot_hubs.clone()),
+            dps: dps::router(Arc::clone(&self.services.dps)),
             mqtt: mqtt::router(self.mqtt_services(), self.shutdown.clone(), self.tasks.clone()),
         });
         for listener in loopback.listeners {

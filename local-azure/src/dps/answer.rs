@@ -17,8 +17,14 @@ pub(super) enum Refusal {
     UnknownIdScope,
     #[error("the body must be empty or a JSON object with the registrationId of the connection")]
     BadRequest,
+    #[error("the query must have an api-version")]
+    NoApiVersion,
+    #[error("the path must have a registration id of up to 128 letters, digits and - . _ :")]
+    InvalidId,
     #[error("there is no such operation for this device; register again")]
     NoSuchOperation,
+    #[error("the device has not registered")]
+    NotRegistered,
     #[error("Operations are being throttled for this tenant.")]
     Throttled { retry_after_s: u64 },
     /// A fault that was asked for: this HTTP status.
@@ -43,21 +49,34 @@ impl From<gate::Refusal> for Refusal {
     }
 }
 
+/// What a device is answered over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    Mqtt,
+    Https,
+}
+
 impl Refusal {
-    pub(super) fn code(self) -> u32 {
-        match self {
-            // Recorded from MQTT; an unknown id scope is not documented.
-            Self::WrongToken => 401_000,
-            Self::UnknownIdScope => 401_002,
-            Self::BadRequest => 400_004,
-            Self::NoSuchOperation => 404_204,
-            Self::Throttled { .. } => 429_001,
-            Self::Faulty { status, .. } => u32::from(status.as_u16()) * 1_000,
-            Self::NoAnswer => 500_000,
+    fn code(self, over: Over) -> u32 {
+        match (self, over) {
+            // Both recorded; an unknown id scope is not documented.
+            (Self::WrongToken, Over::Mqtt) => 401_000,
+            (Self::WrongToken, Over::Https) | (Self::UnknownIdScope, _) => 401_002,
+            (Self::BadRequest | Self::NoApiVersion | Self::InvalidId, _) => 400_004,
+            (Self::NotRegistered, _) => 404_202,
+            (Self::NoSuchOperation, _) => 404_204,
+            (Self::Throttled { .. }, _) => 429_001,
+            (Self::Faulty { status, .. }, _) => u32::from(status.as_u16()) * 1_000,
+            (Self::NoAnswer, _) => 500_000,
         }
     }
 
-    /// When to come back, where that is said.
+    pub(super) fn status(self, over: Over) -> StatusCode {
+        let status = u16::try_from(self.code(over) / 1000).ok().and_then(|status| StatusCode::from_u16(status).ok());
+        status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// When to come back, where that helps.
     pub(super) fn retry_after_s(self) -> Option<u64> {
         match self {
             Self::Throttled { retry_after_s } => Some(retry_after_s),
@@ -66,9 +85,9 @@ impl Refusal {
         }
     }
 
-    pub(super) fn body(self, now: Timestamp) -> Value {
+    pub(super) fn body(self, over: Over, now: Timestamp) -> Value {
         json!({
-            "errorCode": self.code(),
+            "errorCode": self.code(over),
             "trackingId": Uuid::new_v4(),
             "message": self.to_string(),
             "timestampUtc": format!("{now:.7}"),

@@ -3,8 +3,10 @@
 mod allocation;
 mod answer;
 mod assignment;
+mod device_call;
 mod device_session;
 mod enrollment;
+mod http;
 mod registration;
 
 use std::{
@@ -20,6 +22,7 @@ use uuid::Uuid;
 pub use self::{
     allocation::Patience,
     enrollment::{EnrollmentGroup, Reprovisioning, Webhook},
+    http::router,
     registration::{
         Assignment, Change, Failure, Operation, Outcome, Registration, RegistrationId, RegistrationIdError, State,
         Substatus,

@@ -21,6 +21,8 @@ pub struct Services {
     pub digital_twins: Router,
     /// IoT Hub's service API.
     pub iot_hub: Router,
+    /// DPS' device API.
+    pub dps: Router,
     /// MQTT over WebSocket.
     pub mqtt: Router,
 }
@@ -29,6 +31,7 @@ pub struct Services {
 enum Destination {
     DigitalTwins,
     IotHub,
+    Dps,
     Mqtt,
 }
 
@@ -38,6 +41,7 @@ pub fn router(services: Services) -> Router {
         let service = match destination(request.uri().path(), request.headers()) {
             Destination::DigitalTwins => services.digital_twins.clone(),
             Destination::IotHub => services.iot_hub.clone(),
+            Destination::Dps => services.dps.clone(),
             Destination::Mqtt => services.mqtt.clone(),
         };
         async move {
@@ -52,17 +56,26 @@ fn destination(path: &str, headers: &HeaderMap) -> Destination {
         return Destination::Mqtt;
     }
     let scheme = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.split(' ').next());
+    let path = by_path(path);
     match scheme {
         Some(scheme) if scheme.eq_ignore_ascii_case("Bearer") => Destination::DigitalTwins,
-        Some(scheme) if scheme.eq_ignore_ascii_case("SharedAccessSignature") => Destination::IotHub,
-        _ => by_path(path),
+        Some(scheme) if scheme.eq_ignore_ascii_case("SharedAccessSignature") && path == Destination::DigitalTwins => {
+            Destination::IotHub
+        }
+        _ => path,
     }
 }
 
+/// A device's path in DPS is `/{id scope}/registrations/{registration id}/..`; a hub's device may be called
+/// `registrations`.
 fn by_path(path: &str) -> Destination {
-    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
-    if ["devices", "twins", "statistics"].iter().any(|name| first.eq_ignore_ascii_case(name)) {
+    let mut segments = path.trim_start_matches('/').split('/');
+    let (first, second) = (segments.next().unwrap_or_default(), segments.next());
+    let named = |names: &[&str]| names.iter().any(|name| first.eq_ignore_ascii_case(name));
+    if named(&["devices", "twins", "statistics"]) {
         Destination::IotHub
+    } else if second == Some("registrations") {
+        Destination::Dps
     } else {
         Destination::DigitalTwins
     }
@@ -80,7 +93,7 @@ mod tests {
 
     #[test]
     fn the_authorization_scheme_decides_and_without_one_the_path() {
-        use Destination::{DigitalTwins, IotHub, Mqtt};
+        use Destination::{DigitalTwins, Dps, IotHub, Mqtt};
         for (path, authorization, expected) in [
             ("/digitaltwins/a", Some("Bearer x"), DigitalTwins),
             ("/devices/a", Some("SharedAccessSignature sr=x"), IotHub),
@@ -90,6 +103,9 @@ mod tests {
             ("/devices", None, IotHub),
             ("/Twins/a", None, IotHub),
             ("/", None, DigitalTwins),
+            ("/0ne0/registrations/a/register", Some("SharedAccessSignature sr=x"), Dps),
+            ("/0ne0/registrations/a/register", None, Dps),
+            ("/devices/registrations", Some("SharedAccessSignature sr=x"), IotHub),
             ("/$iothub/websocket", None, Mqtt),
             ("/%24iothub/websocket", Some("Bearer x"), Mqtt),
         ] {

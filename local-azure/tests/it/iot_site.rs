@@ -323,6 +323,7 @@ async fn serve_http(services: Services, shutdown: &CancellationToken, servers: &
     let router = front::router(front::Services {
         digital_twins: Router::new(),
         iot_hub: iot_hub::router(services.hubs.clone()),
+        dps: services.dps.clone().map(dps::router).unwrap_or_default(),
         mqtt: mqtt::router(services, shutdown.clone(), servers.clone()),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -10,6 +10,7 @@
 mod digital_twins;
 mod dps;
 mod dps_allocation;
+mod dps_http;
 mod event_hubs;
 mod functions_host;
 mod iot_hub;

@@ -1,0 +1,104 @@
+//! The two calls that a device has: register, and ask how it goes. The same over MQTT and HTTPS.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tracing::info;
+
+use super::{Dps, RegistrationId, answer::Refusal};
+use crate::{
+    gate::{self, Class, Passage, Request, Service},
+    iot_hub::KeyPair,
+    sas::{self, Token},
+};
+
+/// A device, and whether it is who it says.
+#[derive(Debug)]
+pub(super) struct Caller {
+    pub(super) dps: Arc<Dps>,
+    pub(super) id: RegistrationId,
+    /// The device's keys; or why it is refused, which it is told when it calls.
+    pub(super) keys: Result<KeyPair, Refusal>,
+}
+
+/// How an operation stands.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) done: bool,
+    pub(super) body: Value,
+}
+
+impl Caller {
+    pub(super) fn new(dps: Arc<Dps>, id_scope: &str, id: RegistrationId, token: Option<&str>) -> Self {
+        let keys = dps.verify(id_scope, &id, token);
+        Self { dps, id, keys }
+    }
+
+    pub(super) async fn register(&self, body: &[u8]) -> Result<Answer, Refusal> {
+        let passage = self.dps.pass("RegisterDevice", &self.id).await?;
+        let answer = self.begin(body);
+        if passage.is_answered() { answer } else { Err(Refusal::NoAnswer) }
+    }
+
+    fn begin(&self, body: &[u8]) -> Result<Answer, Refusal> {
+        let keys = self.keys.clone()?;
+        let payload = self.payload_of(body)?;
+        let (done, body) = self.dps.register(&self.id, keys, payload)?;
+        Ok(Answer { done, body })
+    }
+
+    pub(super) async fn operation(&self, operation_id: &str) -> Result<Answer, Refusal> {
+        self.look("OperationStatusLookup").await?;
+        let (done, body) = self.dps.operation(&self.id, operation_id).ok_or(Refusal::NoSuchOperation)?;
+        Ok(Answer { done, body })
+    }
+
+    /// The registration record, without an operation.
+    pub(super) async fn registration(&self) -> Result<Value, Refusal> {
+        self.look("DeviceRegistrationStatusLookup").await?;
+        self.dps.registration_state(&self.id).ok_or(Refusal::NotRegistered)
+    }
+
+    /// Lets a call in that changes nothing.
+    async fn look(&self, operation: &'static str) -> Result<(), Refusal> {
+        if !self.dps.pass(operation, &self.id).await?.is_answered() {
+            return Err(Refusal::NoAnswer);
+        }
+        self.keys.clone().map(drop)
+    }
+
+    /// The body is `{"registrationId": .., "payload": ..}`; older clients send none.
+    fn payload_of(&self, body: &[u8]) -> Result<Option<Value>, Refusal> {
+        if body.trim_ascii().is_empty() {
+            return Ok(None);
+        }
+        let Ok(Value::Object(mut members)) = serde_json::from_slice(body) else { return Err(Refusal::BadRequest) };
+        match members.get("registrationId") {
+            None | Some(Value::Null) => {}
+            Some(Value::String(id)) if self.id.as_str().eq_ignore_ascii_case(id) => {}
+            Some(_) => return Err(Refusal::BadRequest),
+        }
+        Ok(members.shift_remove("payload").filter(|payload| !payload.is_null()))
+    }
+}
+
+impl Dps {
+    fn verify(&self, id_scope: &str, id: &RegistrationId, token: Option<&str>) -> Result<KeyPair, Refusal> {
+        if !id_scope.eq_ignore_ascii_case(&self.settings.id_scope) {
+            info!(registration = %id, "refused a device: it has another id scope");
+            return Err(Refusal::UnknownIdScope);
+        }
+        let group = &self.settings.enrollment_group;
+        let token = token.map_or(Err(sas::Refusal::Malformed("there is none")), Token::parse);
+        token.and_then(|token| group.verify(&token, id_scope, id, self.clock.now())).map_err(|reason| {
+            info!(registration = %id, %reason, "refused a device");
+            Refusal::WrongToken
+        })
+    }
+
+    /// Passes the gate.
+    pub(super) async fn pass(&self, operation: &'static str, id: &RegistrationId) -> Result<Passage, gate::Refusal> {
+        let subject = id.as_str();
+        self.gate.pass(Request { service: Service::Dps, operation, class: Class::Other, subject }).await
+    }
+}
