@@ -4,7 +4,9 @@
 //! | --- | --- |
 //! | `GET /control/state` | counts, the handlers, lag partition by partition |
 //! | `GET /control/dead-letters` | every dead letter document, with the blob's name |
+//! | `POST /control/c2d` | 202: a message waits in a device's queue |
 
+mod c2d;
 mod local_only;
 
 use axum::{
@@ -29,11 +31,13 @@ const DEAD_LETTERS: &str = "dead-letters";
 
 /// The API's routes, closed to pages of other origins.
 pub fn router(services: Services) -> Router {
+    let to_devices = c2d::router(services.iot_hubs.clone());
     Router::new()
         .route("/control/state", get(state))
         .route("/control/dead-letters", get(dead_letters))
-        .layer(middleware::from_fn(local_only::guard))
         .with_state(services)
+        .merge(to_devices)
+        .layer(middleware::from_fn(local_only::guard))
 }
 
 /// What `GET /control/state` answers.

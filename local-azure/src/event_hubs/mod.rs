@@ -12,6 +12,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 use serde::Serialize;
 use tokio::sync::watch;
 
+pub(crate) use self::event::base64_text;
 pub use self::{
     event::{EventData, StoredEvent},
     log::{Log, LogChange},

@@ -3,13 +3,13 @@
 use std::{
     collections::HashMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{Address, DeviceId};
@@ -38,6 +38,7 @@ struct Link {
 #[derive(Debug)]
 struct Live {
     outgoing: mpsc::Sender<Outgoing>,
+    queued: Arc<Notify>,
     closing: CancellationToken,
 }
 
@@ -58,6 +59,8 @@ pub(super) struct Seen {
 pub(super) struct Connection {
     number: u64,
     pub(super) outgoing: mpsc::Receiver<Outgoing>,
+    /// Rings when a message waits in the device's queue.
+    pub(super) queued: Arc<Notify>,
     /// Done when the hub wants the device gone.
     pub(super) closing: CancellationToken,
     /// What an earlier connection that was not to be forgotten had subscribed to.
@@ -69,10 +72,11 @@ impl Connections {
     /// ConnectionForcefullyClosedOnNewConnection).
     pub(super) fn open(&self, at: &Address, clean: bool, model: Option<String>, now: Timestamp) -> Connection {
         let (sender, outgoing) = mpsc::channel(WAITING);
-        let closing = CancellationToken::new();
+        let (queued, closing) = (Arc::new(Notify::new()), CancellationToken::new());
         let mut links = self.lock();
         let link = links.entry(at.clone()).or_default();
-        if let Some(earlier) = link.live.replace(Live { outgoing: sender, closing: closing.clone() }) {
+        let live = Live { outgoing: sender, queued: Arc::clone(&queued), closing: closing.clone() };
+        if let Some(earlier) = link.live.replace(live) {
             earlier.closing.cancel();
         }
         link.latest = self.opened.fetch_add(1, Ordering::Relaxed);
@@ -80,7 +84,7 @@ impl Connections {
             link.subscriptions = Subscriptions::default();
         }
         link.seen = Seen { connected: true, changed: Some(now), active: Some(now), model };
-        Connection { number: link.latest, outgoing, closing, subscriptions: link.subscriptions.clone() }
+        Connection { number: link.latest, outgoing, queued, closing, subscriptions: link.subscriptions.clone() }
     }
 
     /// The connection ended, whoever ended it.
@@ -117,6 +121,13 @@ impl Connections {
             && live.outgoing.try_send(message).is_err()
         {
             live.closing.cancel();
+        }
+    }
+
+    /// Lets a connected device know that a message waits in its queue.
+    pub(super) fn wake(&self, at: &Address) {
+        if let Some(live) = self.lock().get(at).and_then(|link| link.live.as_ref()) {
+            live.queued.notify_one();
         }
     }
 

@@ -39,6 +39,10 @@ pub(crate) struct DeviceSession {
     connection: Connection,
     expires: Option<Instant>,
     will: Option<Message>,
+    /// Whether the device wants the messages of its queue.
+    receives: bool,
+    /// The last message of the queue that was sent on this connection.
+    sent: u64,
 }
 
 impl DeviceSession {
@@ -49,7 +53,8 @@ impl DeviceSession {
         expires: Option<Instant>,
         will: Option<Message>,
     ) -> Self {
-        Self { hub, sender, connection, expires, will }
+        let receives = receives(&sender.at, &connection.subscriptions);
+        Self { hub, sender, connection, expires, will, receives, sent: 0 }
     }
 
     /// Carries out what the gate lets through.
@@ -122,8 +127,7 @@ impl Endpoint for DeviceSession {
         self.connection.subscriptions.clone()
     }
 
-    /// The documented filters. Methods and cloud-to-device messages may be subscribed to, as device SDKs do; none
-    /// comes.
+    /// The documented filters. Methods may be subscribed to, as device SDKs do; none is called.
     fn admits(&self, filter: &str) -> bool {
         match filter {
             "$iothub/twin/res/#" | "$iothub/twin/PATCH/properties/desired/#" | "$iothub/methods/POST/#" => true,
@@ -139,6 +143,7 @@ impl Endpoint for DeviceSession {
     }
 
     fn subscribed(&mut self, subscriptions: &Subscriptions) {
+        self.receives = receives(&self.sender.at, subscriptions);
         self.hub.connections.remember(&self.sender.at, &self.connection, subscriptions);
     }
 
@@ -165,6 +170,16 @@ impl Endpoint for DeviceSession {
                 None => std::future::pending().await,
             }
         };
+        let at = &self.sender.at;
+        let queued = async {
+            while self.receives {
+                if let Some(next) = self.hub.next_for_device(at, self.sent) {
+                    return next;
+                }
+                self.connection.queued.notified().await;
+            }
+            std::future::pending().await
+        };
         tokio::select! {
             biased;
             () = self.connection.closing.cancelled() => Push::Close(ENDED),
@@ -173,7 +188,15 @@ impl Endpoint for DeviceSession {
                 Some(message) => Push::Message(message),
                 None => Push::Close(ENDED),
             },
+            (sequence, message) = queued => {
+                self.sent = sequence;
+                Push::Delivery { message, receipt: sequence }
+            }
         }
+    }
+
+    fn acknowledged(&mut self, receipt: u64) {
+        self.hub.delivered(&self.sender.at, receipt);
     }
 
     /// A client that went without a goodbye has its will sent as telemetry.
@@ -231,6 +254,11 @@ impl IotHub {
             annotations,
         }
     }
+}
+
+/// Whether a device that subscribed to these gets the messages of its queue.
+fn receives(at: &Address, subscriptions: &Subscriptions) -> bool {
+    subscriptions.quality_for(&format!("devices/{}/messages/devicebound/", at.device)).is_some()
 }
 
 /// The value of `$rid`, as the device wrote it.

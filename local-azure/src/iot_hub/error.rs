@@ -25,6 +25,9 @@ pub enum Error {
     /// `If-Match` names another version.
     #[error("PreconditionFailed, ETag may be invalid.")]
     PreconditionFailed,
+    /// Too many messages wait for the device.
+    #[error("The queue of device {0} is full: {1} messages wait for it")]
+    QueueFull(String, usize),
     /// The request is not understood.
     #[error("{0}")]
     ArgumentInvalid(String),
@@ -95,6 +98,7 @@ impl Error {
             Self::DeviceAlreadyExists(_) => "DeviceAlreadyExists",
             Self::ModuleAlreadyExists(..) => "ModuleAlreadyExistsOnDevice",
             Self::PreconditionFailed => "PreconditionFailed",
+            Self::QueueFull(..) => "DeviceMaximumQueueDepthExceeded",
             Self::ArgumentInvalid(_) | Self::Twin(_) | Self::Id(_) => "ArgumentInvalid",
             Self::Unauthorized(_) => "IotHubUnauthorizedAccess",
             Self::Throttled { .. } => "ThrottlingException",
@@ -115,6 +119,7 @@ impl Error {
             Self::DeviceAlreadyExists(_) => 409_001,
             Self::ModuleAlreadyExists(..) => 409_301,
             Self::PreconditionFailed => 412_001,
+            Self::QueueFull(..) => 403_004,
             Self::ArgumentInvalid(_) | Self::Twin(_) | Self::Id(_) => 400_004,
             Self::Unauthorized(_) => 401_002,
             Self::Throttled { .. } => 429_001,

@@ -1,6 +1,7 @@
 //! IoT Hub: identities, device twins, the device's side over MQTT, routes to event hubs, the service's side over
 //! HTTPS.
 
+mod cloud_to_device;
 mod connections;
 mod device_session;
 mod device_twin;
@@ -31,6 +32,7 @@ use serde::Serialize;
 use self::connections::Connections;
 pub(crate) use self::message::MESSAGE_BYTES;
 pub use self::{
+    cloud_to_device::{CloudMessage, Queue, Queued},
     device_twin::{DeviceTwin, TwinPatch},
     error::{Denial, Error},
     message::{Message, TopicError},

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    Address, Change, DeviceId, DeviceTwin, Entry, Error, Identity, IotHub, KeyPair, State, Status, TwinPatch,
+    Address, Change, DeviceId, DeviceTwin, Entry, Error, Identity, IotHub, KeyPair, Queue, State, Status, TwinPatch,
     lifecycle,
     routing::{self, Source},
 };
@@ -72,7 +72,8 @@ impl IotHub {
             if state.get(at).is_some() {
                 return Err(Error::already_exists(at));
             }
-            let entry = Entry { identity: new.into_identity(state.next_generation(now)), twin };
+            let identity = new.into_identity(state.next_generation(now));
+            let entry = Entry { identity, twin, queue: Queue::default() };
             Ok((vec![Change::Create { at: at.clone(), entry: Box::new(entry.clone()) }], entry))
         })?;
         self.raise(at, lifecycle::Operation::Created, &entry.twin, now);
@@ -187,7 +188,7 @@ impl IotHub {
             let entry = existing(state, at)?;
             condition.check(&entry.twin.etag())?;
             let twin = change(&entry.twin)?;
-            let changed = Entry { identity: entry.identity.clone(), twin: twin.clone() };
+            let changed = Entry { twin: twin.clone(), ..entry.clone() };
             Ok((vec![Change::Twin { at: at.clone(), twin: Box::new(twin) }], changed))
         })
     }

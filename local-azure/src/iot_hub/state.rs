@@ -6,7 +6,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Address, DeviceId, DeviceTwin, ModuleId};
+use super::{Address, DeviceId, DeviceTwin, ModuleId, Queue, Queued};
 use crate::{sas::Key, store};
 
 /// Devices and modules of one hub.
@@ -30,6 +30,9 @@ pub struct Entry {
     pub identity: Identity,
     /// Its twin.
     pub twin: DeviceTwin,
+    /// The messages that wait for it.
+    #[serde(default)]
+    pub queue: Queue,
 }
 
 /// An identity of the registry.
@@ -114,6 +117,20 @@ pub enum Change {
         /// The new twin.
         twin: Box<DeviceTwin>,
     },
+    /// A message waits for a device.
+    Enqueue {
+        /// Its address.
+        at: Address,
+        /// The message.
+        queued: Queued,
+    },
+    /// A message waits no more.
+    Dequeue {
+        /// The device's address.
+        at: Address,
+        /// The message's number.
+        sequence: u64,
+    },
     /// A device with its modules, or a module, is gone.
     Delete {
         /// Its address.
@@ -190,6 +207,16 @@ impl store::State for State {
             Change::Twin { at, twin } => {
                 if let Some(entry) = self.get_mut(&at) {
                     entry.twin = *twin;
+                }
+            }
+            Change::Enqueue { at, queued } => {
+                if let Some(entry) = self.get_mut(&at) {
+                    entry.queue.push(queued);
+                }
+            }
+            Change::Dequeue { at, sequence } => {
+                if let Some(entry) = self.get_mut(&at) {
+                    entry.queue.remove(sequence);
                 }
             }
             Change::Delete { at } => match at.module {

@@ -25,7 +25,7 @@ impl IotHub {
         shown.insert("connectionState".into(), connection_state(&seen));
         shown.insert("connectionStateUpdatedTime".into(), time(seen.changed));
         shown.insert("lastActivityTime".into(), time(seen.active));
-        shown.insert("cloudToDeviceMessageCount".into(), 0.into());
+        shown.insert("cloudToDeviceMessageCount".into(), entry.queue.len().into());
         if at.module.is_none() {
             shown.insert("status".into(), json!(identity.status));
             shown.insert("statusReason".into(), json!(identity.status_reason));
@@ -57,7 +57,7 @@ impl IotHub {
         shown.insert("statusUpdateTime".into(), time(identity.status_updated));
         shown.insert("connectionState".into(), connection_state(&seen));
         shown.insert("lastActivityTime".into(), time(seen.active));
-        shown.insert("cloudToDeviceMessageCount".into(), 0.into());
+        shown.insert("cloudToDeviceMessageCount".into(), entry.queue.len().into());
         shown.insert("authenticationType".into(), "sas".into());
         shown.insert("x509Thumbprint".into(), json!({ "primaryThumbprint": null, "secondaryThumbprint": null }));
         shown.insert("modelId".into(), seen.model.unwrap_or_default().into());

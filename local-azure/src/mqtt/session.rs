@@ -1,6 +1,9 @@
 //! What every session has, whatever it is about: acknowledgements, keep-alive, subscriptions, an end.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    time::Duration,
+};
 
 use axum::http::StatusCode;
 use bytes::Bytes;
@@ -44,6 +47,13 @@ pub(crate) struct Outgoing {
 pub(crate) enum Push {
     /// It has a message for the client.
     Message(Outgoing),
+    /// It has a message for the client and wants to know when it arrived.
+    Delivery {
+        /// The message.
+        message: Outgoing,
+        /// What the service is told then.
+        receipt: u64,
+    },
     /// It wants the client gone.
     Close(&'static str),
 }
@@ -96,6 +106,11 @@ pub(crate) trait Endpoint: Send {
 
     /// Waits for what the service does of its own accord. May be dropped and called again at any time.
     fn pushed(&mut self) -> impl Future<Output = Push> + Send;
+
+    /// The client has the message of a [`Push::Delivery`]: it acknowledged it, or with quality of service 0 was sent it.
+    fn acknowledged(&mut self, receipt: u64) {
+        let _ = receipt;
+    }
 
     /// The session is over; `properly` if the client said goodbye or the server stops.
     fn ended(&mut self, properly: bool) -> impl Future<Output = ()> + Send;
@@ -168,7 +183,7 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin,
     E: Endpoint,
 {
-    let mut session = Session { packets, endpoint, subscriptions, terms, unacknowledged: BTreeSet::new(), last_id: 0 };
+    let mut session = Session { packets, endpoint, subscriptions, terms, unacknowledged: BTreeMap::new(), last_id: 0 };
     let Err(ending) = session.run(shutdown).await;
     ending
 }
@@ -178,7 +193,8 @@ struct Session<'a, S, E> {
     endpoint: &'a mut E,
     subscriptions: Subscriptions,
     terms: Terms,
-    unacknowledged: BTreeSet<u16>,
+    /// The packets that the client did not acknowledge yet, with the receipts that somebody waits for.
+    unacknowledged: BTreeMap<u16, Option<u64>>,
     last_id: u16,
 }
 
@@ -202,7 +218,8 @@ where
                 },
             };
             match event {
-                Event::Push(Push::Message(message)) => self.send(message).await?,
+                Event::Push(Push::Message(message)) => self.send(message, None).await?,
+                Event::Push(Push::Delivery { message, receipt }) => self.send(message, Some(receipt)).await?,
                 Event::Push(Push::Close(reason)) => return Err(Ending::Closed(reason)),
                 Event::Packet(packet) => {
                     heard = Instant::now();
@@ -218,7 +235,9 @@ where
             Packet::Subscribe(subscribe) => self.subscribe(subscribe).await,
             Packet::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe).await,
             Packet::PubAck(PubAck { pkid }) => {
-                self.unacknowledged.remove(&pkid);
+                if let Some(Some(receipt)) = self.unacknowledged.remove(&pkid) {
+                    self.endpoint.acknowledged(receipt);
+                }
                 Ok(())
             }
             Packet::PingReq => self.write(Packet::PingResp).await,
@@ -238,7 +257,7 @@ where
             self.write(Packet::PubAck(PubAck { pkid: publish.pkid })).await?;
         }
         match answer {
-            Some(answer) => self.send(answer).await,
+            Some(answer) => self.send(answer, None).await,
             None => Ok(()),
         }
     }
@@ -263,22 +282,28 @@ where
     }
 
     /// Sends a message to a client that asked for its topic; to another it is not sent.
-    async fn send(&mut self, message: Outgoing) -> Result<(), Ending> {
+    async fn send(&mut self, message: Outgoing, receipt: Option<u64>) -> Result<(), Ending> {
         let Some(quality) = self.subscriptions.quality_for(&message.topic) else { return Ok(()) };
         let mut publish = Publish::from_bytes(message.topic, quality, message.payload);
         if quality == QoS::AtLeastOnce {
-            publish.pkid = self.packet_id()?;
+            publish.pkid = self.packet_id(receipt)?;
+            return self.write(Packet::Publish(publish)).await;
         }
-        self.write(Packet::Publish(publish)).await
+        self.write(Packet::Publish(publish)).await?;
+        if let Some(receipt) = receipt {
+            self.endpoint.acknowledged(receipt);
+        }
+        Ok(())
     }
 
-    fn packet_id(&mut self) -> Result<u16, Ending> {
+    fn packet_id(&mut self, receipt: Option<u64>) -> Result<u16, Ending> {
         if self.unacknowledged.len() >= UNACKNOWLEDGED {
             return Err(Ending::Protocol("messages are not acknowledged"));
         }
         loop {
             self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-            if self.unacknowledged.insert(self.last_id) {
+            if let Entry::Vacant(free) = self.unacknowledged.entry(self.last_id) {
+                free.insert(receipt);
                 return Ok(self.last_id);
             }
         }

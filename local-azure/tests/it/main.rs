@@ -7,6 +7,7 @@
     reason = "a test that panics has failed: that is what it is for"
 )]
 
+mod cloud_to_device;
 mod digital_twins;
 mod dps;
 mod dps_allocation;
