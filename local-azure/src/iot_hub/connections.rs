@@ -9,7 +9,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{Address, DeviceId};
@@ -23,6 +23,8 @@ const WAITING: usize = 64;
 pub(super) struct Connections {
     links: Mutex<HashMap<Address, Link>>,
     opened: AtomicU64,
+    /// Rings when a device connects or subscribes.
+    changed: watch::Sender<()>,
 }
 
 /// What the hub knows of a device's connections.
@@ -84,6 +86,7 @@ impl Connections {
             link.subscriptions = Subscriptions::default();
         }
         link.seen = Seen { connected: true, changed: Some(now), active: Some(now), model };
+        self.changed.send_replace(());
         Connection { number: link.latest, outgoing, queued, closing, subscriptions: link.subscriptions.clone() }
     }
 
@@ -104,6 +107,19 @@ impl Connections {
             && link.latest == connection.number
         {
             link.subscriptions = subscriptions.clone();
+            self.changed.send_replace(());
+        }
+    }
+
+    /// Waits until the device is connected and has subscribed to this topic.
+    pub(super) async fn listening(&self, at: &Address, topic: &str) {
+        let mut changed = self.changed.subscribe();
+        let listens = |link: &Link| link.live.is_some() && link.subscriptions.quality_for(topic).is_some();
+        while !self.lock().get(at).is_some_and(listens) {
+            if changed.changed().await.is_err() {
+                // Nothing changes any more.
+                std::future::pending::<()>().await;
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use super::{
     Address, Error, IotHub, Message,
     connections::Connection,
     message::MESSAGE_BYTES,
+    methods,
     routing::{self, Source},
 };
 use crate::{
@@ -127,10 +128,10 @@ impl Endpoint for DeviceSession {
         self.connection.subscriptions.clone()
     }
 
-    /// The documented filters. Methods may be subscribed to, as device SDKs do; none is called.
+    /// The documented filters.
     fn admits(&self, filter: &str) -> bool {
         match filter {
-            "$iothub/twin/res/#" | "$iothub/twin/PATCH/properties/desired/#" | "$iothub/methods/POST/#" => true,
+            "$iothub/twin/res/#" | "$iothub/twin/PATCH/properties/desired/#" | methods::CALLS => true,
             _ => {
                 let at = &self.sender.at;
                 let own = match &at.module {
@@ -156,8 +157,8 @@ impl Endpoint for DeviceSession {
         if let Some(query) = topic.strip_prefix("$iothub/twin/PATCH/properties/reported/?") {
             return self.report(request_id(query), &message.payload).await.map(Some);
         }
-        if topic.starts_with("$iothub/methods/res/") {
-            // An answer to a call that nobody waits for (any more).
+        if let Some(answer) = topic.strip_prefix("$iothub/methods/res/") {
+            self.hub.method_answered(&self.sender.at, answer, &message.payload);
             return Ok(None);
         }
         self.send(message).await.map(|()| None)
@@ -262,7 +263,7 @@ fn receives(at: &Address, subscriptions: &Subscriptions) -> bool {
 }
 
 /// The value of `$rid`, as the device wrote it.
-fn request_id(query: &str) -> &str {
+pub(super) fn request_id(query: &str) -> &str {
     query.split('&').find_map(|pair| pair.strip_prefix("$rid=")).unwrap_or_default()
 }
 

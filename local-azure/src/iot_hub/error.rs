@@ -28,6 +28,17 @@ pub enum Error {
     /// Too many messages wait for the device.
     #[error("The queue of device {0} is full: {1} messages wait for it")]
     QueueFull(String, usize),
+    /// The device cannot be called.
+    #[error(
+        "The operation failed because the requested device isn't online or hasn't registered the direct method callback: {0}"
+    )]
+    DeviceNotOnline(String),
+    /// The device does not answer a call.
+    #[error("Timed out waiting for the response from device {0} for {1} s.")]
+    NoAnswer(String, u64),
+    /// The device's answer to a call cannot be passed on.
+    #[error("the answer of device {0} cannot be used: {1}")]
+    UnusableAnswer(String, String),
     /// The request is not understood.
     #[error("{0}")]
     ArgumentInvalid(String),
@@ -99,6 +110,9 @@ impl Error {
             Self::ModuleAlreadyExists(..) => "ModuleAlreadyExistsOnDevice",
             Self::PreconditionFailed => "PreconditionFailed",
             Self::QueueFull(..) => "DeviceMaximumQueueDepthExceeded",
+            Self::DeviceNotOnline(_) => "DeviceNotOnline",
+            Self::NoAnswer(..) => "GatewayTimeout",
+            Self::UnusableAnswer(..) => "InvalidResponseWhileProxying",
             Self::ArgumentInvalid(_) | Self::Twin(_) | Self::Id(_) => "ArgumentInvalid",
             Self::Unauthorized(_) => "IotHubUnauthorizedAccess",
             Self::Throttled { .. } => "ThrottlingException",
@@ -120,6 +134,9 @@ impl Error {
             Self::ModuleAlreadyExists(..) => 409_301,
             Self::PreconditionFailed => 412_001,
             Self::QueueFull(..) => 403_004,
+            Self::DeviceNotOnline(_) => 404_103,
+            Self::NoAnswer(..) => 504_101,
+            Self::UnusableAnswer(..) => 502_001,
             Self::ArgumentInvalid(_) | Self::Twin(_) | Self::Id(_) => 400_004,
             Self::Unauthorized(_) => 401_002,
             Self::Throttled { .. } => 429_001,

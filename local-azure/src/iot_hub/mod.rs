@@ -8,6 +8,7 @@ mod device_twin;
 mod error;
 mod lifecycle;
 mod message;
+mod methods;
 mod names;
 mod policy;
 mod properties;
@@ -29,13 +30,13 @@ use std::{
 
 use serde::Serialize;
 
-use self::connections::Connections;
 pub(crate) use self::message::MESSAGE_BYTES;
 pub use self::{
     cloud_to_device::{CloudMessage, Queue, Queued},
     device_twin::{DeviceTwin, TwinPatch},
     error::{Denial, Error},
     message::{Message, TopicError},
+    methods::{MethodAnswer, MethodCall},
     names::{Address, DeviceId, HostName, HostNameError, IdError, ModuleId},
     policy::{Permissions, Policy},
     registry::{Condition, NewIdentity},
@@ -44,6 +45,7 @@ pub use self::{
     state::{Change, Entry, Identity, KeyPair, State, Status},
     twin_format::TwinError,
 };
+use self::{connections::Connections, methods::Calls};
 use crate::{clock::Clock, gate::Gate, store::Store};
 
 /// One IoT hub.
@@ -53,6 +55,7 @@ pub struct IotHub {
     routes: Vec<Route>,
     store: Store<State>,
     connections: Connections,
+    calls: Calls,
     order: Mutex<()>,
     messages: AtomicU64,
     clock: Clock,
@@ -92,6 +95,7 @@ impl IotHub {
             routes,
             store: state.into(),
             connections: Connections::default(),
+            calls: Calls::default(),
             order: Mutex::new(()),
             messages: AtomicU64::new(0),
             clock,

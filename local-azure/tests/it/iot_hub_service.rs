@@ -15,10 +15,10 @@ use crate::{
     mqtt_client::token,
 };
 
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Value,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
 }
 
 /// Sends a request as it is.
@@ -30,14 +30,14 @@ async fn send(router: &Router, request: Request<Body>) -> Answer {
 }
 
 /// An owner at work on one hub.
-struct Owner {
+pub(crate) struct Owner {
     router: Router,
     host: &'static str,
     authorization: String,
 }
 
 impl Owner {
-    fn of(site: &Site) -> Self {
+    pub(crate) fn of(site: &Site) -> Self {
         let authorization = token(KEY, HUB, Some("iothubowner"), LATER);
         Self { router: router(site.hubs.clone()), host: HUB, authorization }
     }
@@ -57,6 +57,10 @@ impl Owner {
 
     async fn get(&self, path: &str) -> Answer {
         self.call(Method::GET, path, None, None).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::POST, path, None, Some(body)).await
     }
 
     async fn put(&self, path: &str, body: Value) -> Answer {

@@ -9,6 +9,7 @@
 
 mod cloud_to_device;
 mod digital_twins;
+mod direct_methods;
 mod dps;
 mod dps_allocation;
 mod dps_http;

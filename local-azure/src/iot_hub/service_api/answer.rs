@@ -28,7 +28,8 @@ impl IntoResponse for Tagged {
     }
 }
 
-/// Two envelopes are in use: operations on modules have the newer one. Node's SDK finds the name of an error by
+/// Two envelopes are in use: operations on modules have the newer one, calls of methods have it as text within the
+/// older. Node's SDK finds the name of an error by
 /// splitting `Message` at the colon and the semicolon.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
@@ -39,13 +40,17 @@ impl IntoResponse for Error {
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let tracking = Uuid::new_v4().simple().to_string().to_uppercase();
         let now = Timestamp::now();
+        let numbered = json!({
+            "errorCode": self.code(),
+            "message": self.to_string(),
+            "trackingId": tracking,
+            "timestampUtc": format!("{now:.7}"),
+        });
         let body = match &self {
-            Self::ModuleNotFound(_) | Self::ModuleAlreadyExists(..) => json!({
-                "errorCode": self.code(),
-                "message": self.to_string(),
-                "trackingId": tracking,
-                "timestampUtc": format!("{now:.7}"),
-            }),
+            Self::ModuleNotFound(_) | Self::ModuleAlreadyExists(..) => numbered,
+            Self::DeviceNotOnline(_) | Self::NoAnswer(..) | Self::UnusableAnswer(..) => {
+                json!({ "Message": numbered.to_string(), "ExceptionMessage": "" })
+            }
             _ => json!({
                 "Message": format!("ErrorCode:{};{self}", self.name()),
                 "ExceptionMessage": format!("Tracking ID:{tracking}-G:0-TimeStamp:{now:.7}"),

@@ -1,7 +1,8 @@
-//! The service's side over HTTPS: identities, twins, queries (IoT Hub: service REST API 2021-04-12).
+//! The service's side over HTTPS: identities, twins, queries, methods (IoT Hub: service REST API 2021-04-12).
 
 mod answer;
 mod devices;
+mod methods;
 mod passing;
 mod request;
 mod twins;
@@ -35,6 +36,8 @@ pub fn router(hubs: Vec<Arc<IotHub>>) -> Router {
         .route("/devices/{device}/modules/{module}", module)
         .route("/twins/{device}", twin)
         .route("/twins/{device}/modules/{module}", module_twin)
+        .route("/twins/{device}/methods", post(methods::call))
+        .route("/twins/{device}/modules/{module}/methods", post(methods::call_module))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&hubs), passing::pass))
         .with_state(hubs)

@@ -51,6 +51,8 @@ fn operation(method: &Method, path: &str) -> Option<&'static str> {
         ("/twins/{device}", &Method::GET) => "GetTwin",
         ("/twins/{device}", &Method::PATCH) => "UpdateTwin",
         ("/twins/{device}", &Method::PUT) => "ReplaceTwin",
+        ("/twins/{device}/methods", &Method::POST) => "InvokeMethod",
+        ("/twins/{device}/modules/{module}/methods", &Method::POST) => "InvokeModuleMethod",
         ("/twins/{device}/modules/{module}", &Method::GET) => "GetModuleTwin",
         ("/twins/{device}/modules/{module}", &Method::PATCH) => "UpdateModuleTwin",
         ("/twins/{device}/modules/{module}", &Method::PUT) => "ReplaceModuleTwin",
