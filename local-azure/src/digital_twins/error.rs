@@ -7,7 +7,7 @@ use dtdl::ModelId;
 use super::{
     id::{InvalidId, RelationshipId, TwinId},
     json_patch,
-    query::{InvalidToken, SyntaxError},
+    query::{self, InvalidToken, SyntaxError},
 };
 
 /// Why the service refuses an operation.
@@ -155,6 +155,12 @@ pub enum Error {
     /// A query that cannot be read.
     #[error("SQL query parse failed: {0} See samples in https://aka.ms/adtv2query for the correct syntax.")]
     InvalidQuery(QueryFault),
+    /// A query that is too much work. The service's text is not known.
+    #[error(
+        "The query took too long: more than {} twins and relationships had to be looked at. Please narrow it down.",
+        query::MAX_EXAMINED
+    )]
+    QueryTimeout,
     /// A continuation token that is none.
     #[error("The continuation token is invalid.")]
     InvalidToken,
@@ -234,6 +240,7 @@ impl Error {
             | Self::InvalidRelationshipBody
             | Self::InvalidArgument(_) => "InvalidArgument",
             Self::InvalidQuery(_) => "SqlQueryError",
+            Self::QueryTimeout => "TimeoutError",
             Self::InvalidToken | Self::NoBody => "BadRequest",
             Self::LimitExceeded { .. } => "LimitExceeded",
         }
@@ -263,9 +270,12 @@ impl From<json_patch::NotAPatch> for Error {
     }
 }
 
-impl From<SyntaxError> for Error {
-    fn from(error: SyntaxError) -> Self {
-        Self::InvalidQuery(QueryFault(error))
+impl From<query::Failure> for Error {
+    fn from(failure: query::Failure) -> Self {
+        match failure {
+            query::Failure::Syntax(error) => Self::InvalidQuery(QueryFault(error)),
+            query::Failure::TooMuch(_) => Self::QueryTimeout,
+        }
     }
 }
 

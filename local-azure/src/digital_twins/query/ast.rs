@@ -1,19 +1,15 @@
 //! Queries as they are written.
-//!
-//! `Display` writes a query that reads back as the same tree.
-
-use std::fmt;
 
 use dtdl::ModelId;
 use serde_json::Number;
 
-use super::{lexer, words};
-
-/// A whole query. What `JOIN` and `MATCH` bind would stand between `from` and `filter`, as further sources.
+/// A whole query.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Query {
     pub(crate) select: Select,
     pub(crate) from: Source,
+    /// What goes on from the source, in the order in which it is written.
+    pub(crate) clauses: Vec<Clause>,
     pub(crate) filter: Option<Condition>,
 }
 
@@ -49,6 +45,62 @@ pub(crate) struct Source {
 pub(crate) enum Collection {
     Twins,
     Relationships,
+}
+
+/// A way from the objects of the source to further ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Clause {
+    Join(Join),
+    Match(Pattern),
+}
+
+/// `JOIN target RELATED source.relationship alias`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Join {
+    pub(crate) target: String,
+    pub(crate) source: String,
+    /// The relationship's name.
+    pub(crate) relationship: String,
+    /// What the query calls the relationship itself.
+    pub(crate) alias: Option<String>,
+}
+
+/// `MATCH (first) link link ...`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pattern {
+    pub(crate) first: String,
+    pub(crate) links: Vec<Link>,
+}
+
+/// `-[alias:name|name*hops]->(twin)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) direction: Direction,
+    pub(crate) reach: Reach,
+    /// The names that the relationships may have; any where there is none here.
+    pub(crate) names: Vec<String>,
+    pub(crate) twin: String,
+}
+
+/// Which way relationships point along a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Forward,
+    Backward,
+    Either,
+}
+
+/// How many relationships a link is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// One, and what the query calls it.
+    One(Option<String>),
+    /// `*n`.
+    Exactly(usize),
+    /// `*over..up_to`: more than the first number, at most the second.
+    Between { over: usize, up_to: usize },
+    /// `*..n`.
+    UpTo(usize),
 }
 
 /// What decides whether an object is in the result.
@@ -145,6 +197,17 @@ impl Comparison {
     }
 }
 
+impl Direction {
+    /// The direction of the same link, read from its other end.
+    pub(crate) fn reversed(self) -> Self {
+        match self {
+            Self::Forward => Self::Backward,
+            Self::Backward => Self::Forward,
+            Self::Either => Self::Either,
+        }
+    }
+}
+
 impl Kind {
     pub(crate) const ALL: [Self; 7] =
         [Self::Defined, Self::Null, Self::Number, Self::String, Self::Bool, Self::Object, Self::Primitive];
@@ -171,152 +234,5 @@ impl TextTest {
             Self::EndsWith => "ENDSWITH",
             Self::Contains => "CONTAINS",
         }
-    }
-}
-
-impl fmt::Display for Query {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SELECT {} FROM {}", self.select, self.from)?;
-        match &self.filter {
-            Some(filter) => write!(f, " WHERE {filter}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for Select {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::All => f.write_str("*"),
-            Self::Count => f.write_str("COUNT()"),
-            Self::Items(items) => Separated(items, ", ").fmt(f),
-            Self::Top(count, items) if items.is_empty() => write!(f, "TOP({count})"),
-            Self::Top(count, items) => write!(f, "TOP({count}) {}", Separated(items, ", ")),
-        }
-    }
-}
-
-impl fmt::Display for Item {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) => write!(f, "{} AS {}", self.path, Name(name)),
-            None => self.path.fmt(f),
-        }
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.collection {
-            Collection::Twins => "DIGITALTWINS",
-            Collection::Relationships => "RELATIONSHIPS",
-        })?;
-        match &self.alias {
-            Some(alias) => write!(f, " {}", Name(alias)),
-            None => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for Condition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::And(conditions) => Separated(&grouped(conditions), " AND ").fmt(f),
-            Self::Or(conditions) => Separated(&grouped(conditions), " OR ").fmt(f),
-            Self::Not(condition) => write!(f, "NOT {}", Grouped(condition)),
-            Self::Compare(left, comparison, right) => write!(f, "{left} {} {right}", comparison.symbol()),
-            Self::In { operand, negated, list } => {
-                let word = if *negated { "NIN" } else { "IN" };
-                write!(f, "{operand} {word} [{}]", Separated(list, ", "))
-            }
-            Self::IsOfModel { alias, model, exact } => {
-                f.write_str("IS_OF_MODEL(")?;
-                if let Some(alias) = alias {
-                    write!(f, "{}, ", Name(alias))?;
-                }
-                write!(f, "{}{})", Quoted(model.as_str()), if *exact { ", exact" } else { "" })
-            }
-            Self::Is(kind, path) => write!(f, "{}({path})", kind.function()),
-            Self::Text(test, text, part) => write!(f, "{}({text}, {part})", test.function()),
-            Self::ArrayContains(path, value) => write!(f, "ARRAY_CONTAINS({path}, {value})"),
-        }
-    }
-}
-
-impl fmt::Display for Operand {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Path(path) => path.fmt(f),
-            Self::Literal(literal) => literal.fmt(f),
-        }
-    }
-}
-
-impl fmt::Display for Path {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<Name<'_>> = self.0.iter().map(|name| Name(name)).collect();
-        Separated(&names, ".").fmt(f)
-    }
-}
-
-impl fmt::Display for Literal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Null => f.write_str("NULL"),
-            Self::Bool(value) => f.write_str(if *value { "TRUE" } else { "FALSE" }),
-            Self::Number(number) => number.fmt(f),
-            Self::String(text) => Quoted(text).fmt(f),
-        }
-    }
-}
-
-/// A name, in `[[ ]]` where it would not be taken for one.
-struct Name<'a>(&'a str);
-
-impl fmt::Display for Name<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if lexer::is_plain_name(self.0) && !words::is_word(self.0) {
-            f.write_str(self.0)
-        } else {
-            write!(f, "[[{}]]", self.0)
-        }
-    }
-}
-
-struct Quoted<'a>(&'a str);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "'{}'", self.0.replace('\\', "\\\\").replace('\'', "\\'"))
-    }
-}
-
-/// A condition as a part of another.
-struct Grouped<'a>(&'a Condition);
-
-impl fmt::Display for Grouped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Condition::And(_) | Condition::Or(_) => write!(f, "({})", self.0),
-            condition => condition.fmt(f),
-        }
-    }
-}
-
-fn grouped(conditions: &[Condition]) -> Vec<Grouped<'_>> {
-    conditions.iter().map(Grouped).collect()
-}
-
-struct Separated<'a, T>(&'a [T], &'static str);
-
-impl<T: fmt::Display> fmt::Display for Separated<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, item) in self.0.iter().enumerate() {
-            if index > 0 {
-                f.write_str(self.1)?;
-            }
-            item.fmt(f)?;
-        }
-        Ok(())
     }
 }

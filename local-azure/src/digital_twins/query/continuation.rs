@@ -7,13 +7,14 @@ use uuid::Uuid;
 
 use crate::digital_twins::id::{RelationshipId, TwinId};
 
-/// The object of the last row of a page. Objects come in the order of their keys, so that the next page begins right
-/// behind it, whatever changed in between.
+/// The last row of a page. Objects of one collection come in the order of their keys, so that the next page begins
+/// right behind the last one, whatever changed in between. What JOIN and MATCH find is counted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Key {
     Relationship(TwinId, RelationshipId),
     Twin(TwinId),
+    Row(u64),
 }
 
 /// What the next page needs to know. Clients get it as an opaque text, which carries the query, since some send the
@@ -109,7 +110,8 @@ mod tests {
         let twin = Key::Twin("a".parse().unwrap());
         let first = Continuation::first("SELECT * FROM digitaltwins WHERE x = '\\''", twin, 5);
         let second = first.next(Key::Relationship("a".parse().unwrap(), "r".parse().unwrap()), 7);
-        for continuation in [&first, &second] {
+        let third = second.next(Key::Row(12), 0);
+        for continuation in [&first, &second, &third] {
             assert_eq!(Continuation::from_token(&continuation.to_token()).as_ref(), Ok(continuation));
         }
         assert_eq!((second.rows, second.pages.get()), (12, 2));

@@ -32,3 +32,17 @@ pub(crate) struct SyntaxError {
     pub(crate) position: Position,
     pub(crate) message: String,
 }
+
+/// Why a query has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Syntax(#[from] SyntaxError),
+    #[error(transparent)]
+    TooMuch(#[from] TooMuch),
+}
+
+/// The query is more work than a query may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the query is too much work")]
+pub(crate) struct TooMuch;

@@ -19,11 +19,11 @@ pub(crate) trait Record {
     /// What the path leads to, if anything. An empty path is the whole object.
     fn get(&self, path: &[String]) -> Option<Datum<'_>>;
 
-    /// Whether the object is a twin of that model, or of one that extends it.
-    fn is_of_model(&self, model: &ModelId, exact: bool, models: &Models) -> bool;
+    /// Whether the object (of that alias, where there are several) is a twin of that model, or of one that extends it.
+    fn is_of_model(&self, alias: Option<&str>, model: &ModelId, exact: bool, models: &Models) -> bool;
 
-    /// The object as clients of that version see it.
-    fn whole(&self, version: ApiVersion) -> Value;
+    /// What the path leads to, as clients of that version see it.
+    fn value(&self, path: &[String], version: ApiVersion) -> Option<Value>;
 }
 
 /// A value somewhere in an object.
@@ -34,6 +34,10 @@ pub(crate) enum Datum<'a> {
 }
 
 impl Datum<'_> {
+    fn owned(value: Value) -> Self {
+        Self::Json(Cow::Owned(value))
+    }
+
     fn scalar(&self) -> Option<Scalar<'_>> {
         match self {
             Self::Text(text) => Some(Scalar::Text(text)),
@@ -113,7 +117,9 @@ pub(crate) fn holds(condition: &Condition, record: &impl Record, models: &Models
             let found = list.iter().any(|item| value.compare(Scalar::literal(item)) == Some(Ordering::Equal));
             Some(found != *negated)
         }
-        Condition::IsOfModel { model, exact, .. } => Some(record.is_of_model(model, *exact, models)),
+        Condition::IsOfModel { alias, model, exact } => {
+            Some(record.is_of_model(alias.as_deref(), model, *exact, models))
+        }
         Condition::Is(kind, Path(path)) => Some(record.get(path).is_some_and(|datum| kind.is(&datum))),
         Condition::Text(test, text, part) => {
             let (text, part) = (Resolved::of(text, record)?, Resolved::of(part, record)?);
@@ -148,12 +154,7 @@ fn combine(conditions: &[Condition], record: &impl Record, models: &Models, deci
 pub(crate) fn row(members: &[Member], record: &impl Record, version: ApiVersion) -> Value {
     let mut row = Map::new();
     for member in members {
-        let value = if member.path.is_empty() {
-            Some(record.whole(version))
-        } else {
-            record.get(&member.path).map(Datum::into_value)
-        };
-        if let Some(value) = value {
+        if let Some(value) = record.value(&member.path, version) {
             row.insert(member.name.clone(), value);
         }
     }
@@ -234,13 +235,13 @@ fn inside_owned(value: Value, path: &[String]) -> Option<Datum<'static>> {
 
 impl Record for &Twin {
     fn get(&self, path: &[String]) -> Option<Datum<'_>> {
-        let [first, rest @ ..] = path else { return Some(Datum::Json(Cow::Owned(self.whole(ApiVersion::LATEST)))) };
+        let [first, rest @ ..] = path else { return self.value(path, ApiVersion::LATEST).map(Datum::owned) };
         match (first.as_str(), rest) {
             ("$dtId", []) => Some(Datum::Text(self.id.as_str().into())),
             ("$etag", []) => Some(Datum::Text(self.etag.as_str().into())),
             ("$metadata", [name]) if name == "$model" => Some(Datum::Text(self.model.as_str().into())),
             ("$metadata", [name]) if name == "$lastUpdateTime" => Some(Datum::Text(time::in_twin(self.updated).into())),
-            ("$metadata", _) => inside_owned(self.whole(ApiVersion::LATEST), path),
+            ("$metadata", _) => inside_owned(self.value(&[], ApiVersion::LATEST)?, path),
             (name, rest) => match (self.content.properties().get(name), self.component(name)) {
                 (Some(value), _) => inside(value, rest),
                 (None, Some(component)) => match rest {
@@ -254,18 +255,21 @@ impl Record for &Twin {
         }
     }
 
-    fn is_of_model(&self, model: &ModelId, exact: bool, models: &Models) -> bool {
+    fn is_of_model(&self, _alias: Option<&str>, model: &ModelId, exact: bool, models: &Models) -> bool {
         if exact { self.model == *model } else { models.is_a(&self.model, model) }
     }
 
-    fn whole(&self, version: ApiVersion) -> Value {
-        serde_json::to_value(self.wire(version)).unwrap_or_default()
+    fn value(&self, path: &[String], version: ApiVersion) -> Option<Value> {
+        match path {
+            [] => serde_json::to_value(self.wire(version)).ok(),
+            path => self.get(path).map(Datum::into_value),
+        }
     }
 }
 
 impl Record for &Relationship {
     fn get(&self, path: &[String]) -> Option<Datum<'_>> {
-        let [first, rest @ ..] = path else { return Some(Datum::Json(Cow::Owned(self.whole(ApiVersion::LATEST)))) };
+        let [first, rest @ ..] = path else { return self.value(path, ApiVersion::LATEST).map(Datum::owned) };
         let text = match (first.as_str(), rest) {
             ("$relationshipId", []) => self.id.as_str(),
             ("$etag", []) => self.etag.as_str(),
@@ -277,11 +281,14 @@ impl Record for &Relationship {
         Some(Datum::Text(text.into()))
     }
 
-    fn is_of_model(&self, _model: &ModelId, _exact: bool, _models: &Models) -> bool {
+    fn is_of_model(&self, _alias: Option<&str>, _model: &ModelId, _exact: bool, _models: &Models) -> bool {
         false
     }
 
-    fn whole(&self, _version: ApiVersion) -> Value {
-        serde_json::to_value(self.wire()).unwrap_or_default()
+    fn value(&self, path: &[String], _version: ApiVersion) -> Option<Value> {
+        match path {
+            [] => serde_json::to_value(self.wire()).ok(),
+            path => self.get(path).map(Datum::into_value),
+        }
     }
 }

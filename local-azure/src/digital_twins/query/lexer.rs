@@ -34,9 +34,9 @@ impl fmt::Display for Spanned<'_> {
     }
 }
 
-/// Longer symbols first: the first one that fits is taken.
-/// Those of MATCH are among them, so that it can be refused by its name.
-const SYMBOLS: [&str; 16] = ["<=", ">=", "!=", "=", "<", ">", "(", ")", "[", "]", ",", ".", "*", "-", ":", "|"];
+/// Longer symbols first: the first one that fits is taken. The arrows of MATCH are read as their parts, since `a<-1`
+/// is a comparison.
+const SYMBOLS: [&str; 17] = ["<=", ">=", "!=", "..", "=", "<", ">", "(", ")", "[", "]", ",", ".", "*", "-", ":", "|"];
 
 /// Whether the text reads as one name without `[[ ]]`.
 pub(crate) fn is_plain_name(text: &str) -> bool {
@@ -108,13 +108,14 @@ impl<'q> Lexer<'q> {
         }
     }
 
-    /// `-1`, `2.5`, `1e-3`.
+    /// `-1`, `2.5`, `1e-3`; of `1..3` the `1`.
     fn number(&mut self, start: usize) -> Result<Token<'q>, SyntaxError> {
         let position = self.position;
         self.skip('-');
         self.take_while(|c| c.is_ascii_digit());
         let mut complete = true;
-        if self.skip('.') {
+        let is_range = self.query.get(self.offset()..).is_some_and(|rest| rest.starts_with(".."));
+        if !is_range && self.skip('.') {
             complete &= !self.take_while(|c| c.is_ascii_digit()).is_empty();
         }
         if self.skip('e') || self.skip('E') {
@@ -218,6 +219,13 @@ mod tests {
                 (2, 32, Token::End),
             ]
         );
+    }
+
+    #[test]
+    fn hops_are_numbers_with_two_dots_between_them() {
+        let tokens = tokens("*1..10 ..2 a.b").unwrap();
+        let seen: Vec<_> = tokens.iter().map(|token| token.text).collect();
+        assert_eq!(seen, ["*", "1", "..", "10", "..", "2", "a", ".", "b", ""]);
     }
 
     #[test]

@@ -82,8 +82,8 @@ fn twins_of<'g>(condition: &Condition, graph: &'g Graph, models: &Models) -> Opt
         let sets = graph.twins_by_model().iter().filter(|(of_twins, _)| fits(of_twins));
         return Some(sets.map(|(_, twins)| Twins::Several(twins)).collect());
     }
-    let OneOf { name, texts } = OneOf::from(condition)?;
-    match name {
+    let OneOf { path: [name], texts } = OneOf::from(condition)? else { return None };
+    match name.as_str() {
         "$dtId" => Some(texts.into_iter().filter_map(|id| graph.twin(id)).map(|twin| Twins::One(&twin.id)).collect()),
         name if name.starts_with('$') => None,
         name => {
@@ -119,23 +119,23 @@ impl<'g> Relationships<'g> {
 }
 
 fn relationships_of<'g>(condition: &Condition, graph: &'g Graph) -> Option<Vec<Relationships<'g>>> {
-    let OneOf { name, texts } = OneOf::from(condition)?;
+    let OneOf { path: [name], texts } = OneOf::from(condition)? else { return None };
     let texts = texts.into_iter();
-    match name {
+    match name.as_str() {
         "$sourceId" => Some(texts.filter_map(|id| graph.outgoing(id)).map(Relationships::From).collect()),
         "$targetId" => Some(texts.filter_map(|id| graph.incoming(id)).map(Relationships::To).collect()),
         _ => None,
     }
 }
 
-/// What a condition says that asks whether something at an object's top level is one of some texts.
-struct OneOf<'c> {
-    name: &'c str,
-    texts: Vec<&'c str>,
+/// What a condition says that asks whether something is one of some texts.
+pub(super) struct OneOf<'c> {
+    pub(super) path: &'c [String],
+    pub(super) texts: Vec<&'c str>,
 }
 
 impl<'c> OneOf<'c> {
-    fn from(condition: &'c Condition) -> Option<Self> {
+    pub(super) fn from(condition: &'c Condition) -> Option<Self> {
         let (Path(path), literals): (_, Vec<&Literal>) = match condition {
             Condition::Compare(Operand::Path(path), Comparison::Equal, Operand::Literal(literal))
             | Condition::Compare(Operand::Literal(literal), Comparison::Equal, Operand::Path(path)) => {
@@ -144,11 +144,10 @@ impl<'c> OneOf<'c> {
             Condition::In { operand: Operand::Path(path), negated: false, list } => (path, list.iter().collect()),
             _ => return None,
         };
-        let [name] = path.as_slice() else { return None };
         let text = |literal: &'c Literal| match literal {
             Literal::String(text) => Some(text.as_str()),
             _ => None,
         };
-        Some(Self { name, texts: literals.into_iter().map(text).collect::<Option<_>>()? })
+        Some(Self { path, texts: literals.into_iter().map(text).collect::<Option<_>>()? })
     }
 }

@@ -43,7 +43,7 @@ const RESERVED: [&str; 38] = [
 ];
 
 /// Words that begin a clause behind the source: no alias without `[[ ]]`.
-pub(super) const CLAUSES: [&str; 3] = ["JOIN", "MATCH", "RELATED"];
+const CLAUSES: [&str; 3] = ["JOIN", "MATCH", "RELATED"];
 
 /// Whether the text is no name without `[[ ]]`.
 pub(super) fn is_reserved(text: &str) -> bool {

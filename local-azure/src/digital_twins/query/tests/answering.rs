@@ -12,7 +12,7 @@ use crate::digital_twins::{
         Ground,
         ast::{Collection, Comparison, Condition, Literal, Operand, Path},
         begin,
-        check::{Plan, Rows},
+        check::{Plan, Rows, Scan},
         evaluate::{self, Record},
         find,
     },
@@ -100,7 +100,7 @@ fn answered() -> impl Strategy<Value = Condition> {
 
 fn matching<R: Record>(records: impl Iterator<Item = R>, condition: &Condition, models: &Models) -> Vec<Value> {
     let matching = records.filter(|record| evaluate::holds(condition, record, models) == Some(true));
-    matching.map(|record| record.whole(ApiVersion::LATEST)).collect()
+    matching.map(|record| record.value(&[], ApiVersion::LATEST).unwrap()).collect()
 }
 
 proptest! {
@@ -108,8 +108,8 @@ proptest! {
     fn indexes_change_no_answer(condition in answered()) {
         let (graph, models) = (graph(12), Models::default());
         let rows = |collection| {
-            let plan = Plan { collection, rows: Rows::Whole, limit: None, filter: Some(condition.clone()) };
-            find(&plan, ground(&graph, &models), None, 100, None).rows
+            let scan = Scan { collection, rows: Rows::Whole, limit: None, filter: Some(condition.clone()) };
+            find(&Plan::Scan(scan), ground(&graph, &models), None, 100, 0).unwrap().rows
         };
         let twins = graph.twins().values();
         prop_assert_eq!(rows(Collection::Twins), matching(twins, &condition, &models), "{}", condition);

@@ -2,3 +2,4 @@
 
 mod answering;
 mod reading;
+mod walking;

@@ -6,9 +6,12 @@ use proptest::prelude::*;
 use serde_json::Number;
 
 use crate::digital_twins::query::{
-    ast::{Collection, Comparison, Condition, Item, Kind, Literal, Operand, Path, Query, Select, Source, TextTest},
-    check::check,
+    ast::{
+        Clause, Collection, Comparison, Condition, Direction, Item, Join, Kind, Link, Literal, Operand, Path, Pattern,
+        Query, Reach, Select, Source, TextTest,
+    },
     parser::parse,
+    plan,
 };
 
 #[test]
@@ -40,6 +43,7 @@ fn a_query_becomes_a_tree() {
                     "T",
                 ),
             },
+            clauses: [],
             filter: Some(
                 And(
                     [
@@ -99,6 +103,67 @@ fn a_query_becomes_a_tree() {
 }
 
 #[test]
+fn join_and_match_become_clauses() {
+    let query = "select B, r from digitaltwins A join B related A.contains r \
+                 match (B)<-[has|includes*..3]-(C)-[:[[in]]*1..3]->(D)-[s]-(A) where A.$dtId = 'x'";
+    assert_debug_snapshot!(parse(query).map(|query| query.clauses), @r#"
+    Ok(
+        [
+            Join(
+                Join {
+                    target: "B",
+                    source: "A",
+                    relationship: "contains",
+                    alias: Some(
+                        "r",
+                    ),
+                },
+            ),
+            Match(
+                Pattern {
+                    first: "B",
+                    links: [
+                        Link {
+                            direction: Backward,
+                            reach: UpTo(
+                                3,
+                            ),
+                            names: [
+                                "has",
+                                "includes",
+                            ],
+                            twin: "C",
+                        },
+                        Link {
+                            direction: Forward,
+                            reach: Between {
+                                over: 1,
+                                up_to: 3,
+                            },
+                            names: [
+                                "in",
+                            ],
+                            twin: "D",
+                        },
+                        Link {
+                            direction: Either,
+                            reach: One(
+                                Some(
+                                    "s",
+                                ),
+                            ),
+                            names: [],
+                            twin: "A",
+                        },
+                    ],
+                },
+            ),
+        ],
+    )
+    "#);
+}
+
+#[test]
 fn what_is_written_shorter_reads_the_same() {
     for (query, full) in [
         ("SELECT COUNT() FROM DIGITALTWINS", "SELECT COUNT() FROM DIGITALTWINS"),
@@ -119,6 +184,15 @@ fn what_is_written_shorter_reads_the_same() {
             "SELECT * FROM DIGITALTWINS WHERE ARRAY_CONTAINS(a, 'b') AND contains(a, '\\\\')",
             "SELECT * FROM DIGITALTWINS WHERE ARRAY_CONTAINS(a, 'b') AND CONTAINS(a, '\\\\')",
         ),
+        (
+            "select a from digitaltwins match(a)-[r:x|y]->(b)<-[*..2]-(c)",
+            "SELECT a FROM DIGITALTWINS MATCH (a)-[r:x|y]->(b)<-[*..2]-(c)",
+        ),
+        (
+            "SELECT a FROM DIGITALTWINS MATCH (a) - [x|y * 1 .. 3] - (b)",
+            "SELECT a FROM DIGITALTWINS MATCH (a)-[:x|y*1..3]-(b)",
+        ),
+        ("SELECT * FROM DIGITALTWINS WHERE a<-1", "SELECT * FROM DIGITALTWINS WHERE a < -1"),
         ("SELECT * FROM DIGITALTWINS\nWHERE\t1 < a", "SELECT * FROM DIGITALTWINS WHERE 1 < a"),
     ] {
         assert_eq!(parse(query).map(|query| query.to_string()).as_deref(), Ok(full), "{query}");
@@ -154,7 +228,33 @@ fn errors_say_where_and_what() {
         "SELECT * FROM DIGITALTWINS T WHERE IS_OF_MODEL(S, 'dtmi:a;1')",
         "SELECT * FROM RELATIONSHIPS WHERE IS_OF_MODEL('dtmi:a;1')",
         "SELECT T, C FROM DIGITALTWINS T JOIN C RELATED T.contains",
+        "SELECT T, C FROM DIGITALTWINS T JOIN C RELATED T.contains WHERE C.name = 'x' OR T.$dtId = 'x'",
+        "SELECT * FROM DIGITALTWINS T JOIN C RELATED T.contains WHERE T.$dtId = 'x'",
+        "SELECT T FROM DIGITALTWINS T JOIN C T.contains",
+        "SELECT T FROM DIGITALTWINS T JOIN C RELATED contains",
+        "SELECT T FROM DIGITALTWINS T\nJOIN C RELATED S.contains",
+        "SELECT T FROM DIGITALTWINS T JOIN T RELATED T.contains",
+        "SELECT T FROM DIGITALTWINS T JOIN C RELATED T.contains R JOIN D RELATED R.contains",
+        "SELECT D FROM DIGITALTWINS T JOIN C RELATED T.contains WHERE T.$dtId = 'x'",
+        "SELECT T FROM DIGITALTWINS T JOIN C RELATED T.contains WHERE T.$dtId = 'x' AND name = 'y'",
+        "SELECT T FROM DIGITALTWINS T JOIN C RELATED T.contains WHERE T.$dtId = 'x' AND IS_OF_MODEL('dtmi:a;1')",
+        "SELECT T FROM RELATIONSHIPS T JOIN C RELATED T.contains",
+        "SELECT A FROM DIGITALTWINS A JOIN B RELATED A.r JOIN C RELATED B.r JOIN D RELATED C.r JOIN E RELATED D.r \
+         JOIN F RELATED E.r JOIN G RELATED F.r",
         "SELECT T FROM DIGITALTWINS MATCH (T)-[]-(C)",
+        "SELECT T FROM DIGITALTWINS T MATCH (A)-[]-(B) WHERE T.$dtId = 'x'",
+        "SELECT A FROM DIGITALTWINS MATCH (A) MATCH (A)",
+        "SELECT A FROM DIGITALTWINS MATCH ()",
+        "SELECT A FROM DIGITALTWINS MATCH (A)--(B)",
+        "SELECT A FROM DIGITALTWINS MATCH (A)<-[]->(B)",
+        "SELECT A FROM DIGITALTWINS MATCH (A)-[*]-(B)",
+        "SELECT A FROM DIGITALTWINS MATCH (A)-[*0]-(B)",
+        "SELECT A FROM DIGITALTWINS MATCH (A)-[*2..]-(B)",
+        "SELECT A FROM DIGITALTWINS MATCH (A)-[*2..2]-(B)",
+        "SELECT A FROM DIGITALTWINS MATCH (A)-[*..11]-(B)",
+        "SELECT A FROM DIGITALTWINS MATCH (A)-[*6]-(B)-[*5]-(C)",
+        "SELECT A FROM DIGITALTWINS MATCH (A)-[r*2]-(B)",
+        "SELECT A FROM DIGITALTWINS MATCH (A)-[A]-(B) WHERE A.$dtId = 'x'",
         "SELECT TOP(-1) FROM DIGITALTWINS",
         &deep,
         &many,
@@ -162,7 +262,7 @@ fn errors_say_where_and_what() {
         &long,
     ]
     .iter()
-    .map(|query| parse(query).and_then(check).unwrap_err().to_string())
+    .map(|query| plan(query).unwrap_err().to_string())
     .collect();
     assert_debug_snapshot!(errors, @r#"
     [
@@ -185,10 +285,35 @@ fn errors_say_where_and_what() {
         "SQL Parser Error, Line=1, Position=33, Message='LOWER' is no function that can stand here",
         "SQL Parser Error, Line=1, Position=45, Message='room' is no model id",
         "SQL Parser Error, Line=1, Position=57, Message=mismatched input 'nearly' expecting EXACT",
-        "SQL Parser Error, Line=1, Position=0, Message='S' is no alias of this query",
-        "SQL Parser Error, Line=1, Position=0, Message=IS_OF_MODEL tests twins, not relationships",
-        "SQL Parser Error, Line=1, Position=32, Message=JOIN is not available",
-        "SQL Parser Error, Line=1, Position=27, Message=MATCH is not available",
+        "SQL Parser Error, Line=1, Position=47, Message='S' is no alias of this query",
+        "SQL Parser Error, Line=1, Position=34, Message=IS_OF_MODEL tests twins, not relationships",
+        "SQL Parser Error, Line=1, Position=32, Message=with JOIN, WHERE says which $dtId (= or IN) one of the twins has",
+        "SQL Parser Error, Line=1, Position=32, Message=with JOIN, WHERE says which $dtId (= or IN) one of the twins has",
+        "SQL Parser Error, Line=1, Position=29, Message=with JOIN, SELECT names what it wants",
+        "SQL Parser Error, Line=1, Position=36, Message=mismatched input 'T' expecting RELATED",
+        "SQL Parser Error, Line=1, Position=52, Message=mismatched input '<EOF>' expecting '.'",
+        "SQL Parser Error, Line=2, Position=15, Message='S' is no alias of this query",
+        "SQL Parser Error, Line=1, Position=7, Message='T' is declared twice",
+        "SQL Parser Error, Line=1, Position=55, Message='R' is a relationship, not a twin",
+        "SQL Parser Error, Line=1, Position=7, Message='D' is no alias of this query",
+        "SQL Parser Error, Line=1, Position=79, Message='name' is no alias of this query",
+        "SQL Parser Error, Line=1, Position=79, Message=with JOIN or MATCH, IS_OF_MODEL names the twin that it tests",
+        "SQL Parser Error, Line=1, Position=30, Message=JOIN goes on from DIGITALTWINS, not from RELATIONSHIPS",
+        "SQL Parser Error, Line=1, Position=124, Message=a query has at most 5 JOIN",
+        "SQL Parser Error, Line=1, Position=27, Message=with MATCH, WHERE says which $dtId (= or IN) one of the twins has",
+        "SQL Parser Error, Line=1, Position=29, Message=no twin of the MATCH stands before it",
+        "SQL Parser Error, Line=1, Position=37, Message=a query has at most one MATCH",
+        "SQL Parser Error, Line=1, Position=34, Message=mismatched input ')' expecting a name",
+        "SQL Parser Error, Line=1, Position=37, Message=mismatched input '-' expecting '['",
+        "SQL Parser Error, Line=1, Position=41, Message=mismatched input '>' expecting '('",
+        "SQL Parser Error, Line=1, Position=39, Message=mismatched input ']' expecting a number of hops",
+        "SQL Parser Error, Line=1, Position=39, Message=mismatched input '0' expecting a number of hops",
+        "SQL Parser Error, Line=1, Position=42, Message=mismatched input ']' expecting a number of hops",
+        "SQL Parser Error, Line=1, Position=42, Message=more than 2 and at most 2 hops are none",
+        "SQL Parser Error, Line=1, Position=41, Message=a query has at most 10 hops",
+        "SQL Parser Error, Line=1, Position=48, Message=a query has at most 10 hops",
+        "SQL Parser Error, Line=1, Position=39, Message=a link of several hops has no relationship to call 'r'",
+        "SQL Parser Error, Line=1, Position=7, Message='A' is declared twice",
         "SQL Parser Error, Line=1, Position=11, Message=mismatched input '-1' expecting a number of rows",
         "SQL Parser Error, Line=1, Position=293, Message=conditions are nested deeper than 64",
         "SQL Parser Error, Line=1, Position=387, Message=a query has at most 50 AND and OR",
@@ -273,7 +398,37 @@ fn select() -> impl Strategy<Value = Select> {
 fn query() -> impl Strategy<Value = Query> {
     let collection = prop::sample::select(vec![Collection::Twins, Collection::Relationships]);
     let source = (collection, prop::option::of(name())).prop_map(|(collection, alias)| Source { collection, alias });
-    (select(), source, prop::option::of(condition())).prop_map(|(select, from, filter)| Query { select, from, filter })
+    (select(), source, clauses(), prop::option::of(condition())).prop_map(|(select, from, clauses, filter)| {
+        let clauses = if from.collection == Collection::Twins { clauses } else { Vec::new() };
+        Query { select, from, clauses, filter }
+    })
+}
+
+/// Up to two JOINs and a MATCH, in any order.
+fn clauses() -> impl Strategy<Value = Vec<Clause>> {
+    let join = (name(), name(), name(), prop::option::of(name()))
+        .prop_map(|(target, source, relationship, alias)| Clause::Join(Join { target, source, relationship, alias }));
+    (prop::collection::vec(join, 0..3), prop::option::of(pattern()), any::<prop::sample::Index>()).prop_map(
+        |(mut clauses, pattern, place)| {
+            if let Some(pattern) = pattern {
+                clauses.insert(place.index(clauses.len() + 1), Clause::Match(pattern));
+            }
+            clauses
+        },
+    )
+}
+
+fn pattern() -> impl Strategy<Value = Pattern> {
+    let reach = prop_oneof![
+        prop::option::of(name()).prop_map(Reach::One),
+        (1..=3_usize).prop_map(Reach::Exactly),
+        (0..3_usize).prop_map(|over| Reach::Between { over, up_to: 3 }),
+        (1..=3_usize).prop_map(Reach::UpTo),
+    ];
+    let direction = prop::sample::select(vec![Direction::Forward, Direction::Backward, Direction::Either]);
+    let link = (direction, reach, prop::collection::vec(name(), 0..3), name())
+        .prop_map(|(direction, reach, names, twin)| Link { direction, reach, names, twin });
+    (name(), prop::collection::vec(link, 0..4)).prop_map(|(first, links)| Pattern { first, links })
 }
 
 proptest! {
@@ -285,16 +440,17 @@ proptest! {
 
     #[test]
     fn any_text_is_read_or_refused(text in "\\PC*") {
-        let _ = parse(&text).and_then(check);
+        let _ = plan(&text);
     }
 
     #[test]
     fn any_words_of_the_language_are_read_or_refused(words in prop::collection::vec(prop::sample::select(vec![
         "SELECT", "*", "COUNT", "(", ")", "TOP", "5", "FROM", "DIGITALTWINS", "RELATIONSHIPS", "T", ".", "a", "WHERE",
         "AND", "OR", "NOT", "IN", "NIN", "[", "]", ",", "'x'", "=", "<=", "IS_OF_MODEL", "IS_DEFINED", "EXACT", "AS",
-        "[[a]]", "JOIN", "MATCH", "-1.5", "NULL", "TRUE", "\n",
+        "[[a]]", "JOIN", "RELATED", "MATCH", "-1.5", "NULL", "TRUE", "\n", "-", ">", "<", ":", "|", "..", "2", "$dtId",
     ]), 0..24)) {
-        let _ = parse(&words.join(" ")).and_then(check);
-        let _ = parse(&format!("SELECT * FROM DIGITALTWINS T WHERE {}", words.join(" "))).and_then(check);
+        let _ = plan(&words.join(" "));
+        let _ = plan(&format!("SELECT * FROM DIGITALTWINS T WHERE {}", words.join(" ")));
+        let _ = plan(&format!("SELECT T FROM DIGITALTWINS T MATCH (T) {}", words.join(" ")));
     }
 }

@@ -2,6 +2,8 @@
 
 use serde_json::Number;
 
+mod clauses;
+
 use super::{
     ast::{Collection, Comparison, Condition, Item, Kind, Literal, Operand, Path, Query, Select, Source, TextTest},
     error::SyntaxError,
@@ -28,7 +30,7 @@ pub(crate) fn parse(query: &str) -> Result<Query, SyntaxError> {
         return Err(super::error::Position::START.error(message));
     }
     let tokens = lexer::tokens(query)?;
-    Parser { tokens: &tokens, connectives: 0, depth: 0 }.query()
+    Parser { tokens: &tokens, connectives: 0, depth: 0, hops: 0 }.query()
 }
 
 struct Parser<'t, 'q> {
@@ -36,6 +38,8 @@ struct Parser<'t, 'q> {
     tokens: &'t [Spanned<'q>],
     connectives: usize,
     depth: usize,
+    /// Of all links so far.
+    hops: usize,
 }
 
 type Parsed<T> = Result<T, SyntaxError>;
@@ -50,14 +54,10 @@ impl<'t, 'q> Parser<'t, 'q> {
             return Err(self.mismatch("FROM"));
         }
         let from = self.source()?;
-        for clause in words::CLAUSES {
-            if self.is_word(clause) {
-                return Err(self.error(format!("{clause} is not available")));
-            }
-        }
+        let clauses = self.clauses(from.collection)?;
         let filter = if self.word("WHERE") { Some(self.condition()?) } else { None };
         match self.token() {
-            Token::End => Ok(Query { select, from, filter }),
+            Token::End => Ok(Query { select, from, clauses, filter }),
             _ => Err(self.error(format!("extraneous input '{}' expecting <EOF>", self.shown()))),
         }
     }
@@ -106,13 +106,16 @@ impl<'t, 'q> Parser<'t, 'q> {
         } else {
             return Err(self.mismatch("DIGITALTWINS or RELATIONSHIPS"));
         };
+        Ok(Source { collection, alias: self.alias()? })
+    }
+
+    fn alias(&mut self) -> Parsed<Option<String>> {
         let has_alias = match self.token() {
             Token::Word(word) => !words::is_word(word),
             Token::Name(_) => true,
             _ => false,
         };
-        let alias = if has_alias { Some(self.name()?) } else { None };
-        Ok(Source { collection, alias })
+        if has_alias { self.name().map(Some) } else { Ok(None) }
     }
 
     fn condition(&mut self) -> Parsed<Condition> {
@@ -328,9 +331,13 @@ impl<'t, 'q> Parser<'t, 'q> {
         found
     }
 
+    fn is_symbol(&self, wanted: &str) -> bool {
+        matches!(self.token(), Token::Symbol(symbol) if *symbol == wanted)
+    }
+
     /// Takes a symbol, if it is next.
     fn symbol(&mut self, wanted: &str) -> bool {
-        let found = matches!(self.token(), Token::Symbol(symbol) if *symbol == wanted);
+        let found = self.is_symbol(wanted);
         if found {
             self.advance();
         }
