@@ -156,6 +156,81 @@ async fn rows_have_the_asked_form() {
     assert_eq!(edge, [instance.get("/digitaltwins/r1/relationships/r").await.json()]);
 }
 
+#[tokio::test]
+async fn join_and_match_follow_relationships() {
+    let instance = Instance::of(&models(), &graph());
+    for (query, expected) in [
+        (
+            "SELECT room.$dtId FROM DIGITALTWINS hall JOIN room RELATED hall.contains WHERE hall.$dtId = 'hall'",
+            json!([{ "$dtId": "r1" }, { "$dtId": "r2" }]),
+        ),
+        (
+            "SELECT room.$dtId AS id, c.isAccessRestricted FROM DIGITALTWINS hall JOIN room RELATED hall.contains c \
+             WHERE room.$dtId IN ['r1', 'r3'] AND c.isAccessRestricted = true",
+            json!([{ "id": "r1", "isAccessRestricted": true }]),
+        ),
+        (
+            "SELECT COUNT() FROM DIGITALTWINS a JOIN b RELATED a.contains JOIN c RELATED b.contains \
+             WHERE a.$dtId = 'hall' AND IS_OF_MODEL(c, 'dtmi:com:example:Space;1')",
+            json!([{ "COUNT": 1 }]),
+        ),
+        (
+            "SELECT TOP(1) b.$dtId FROM DIGITALTWINS MATCH (a)-[:contains]->(b) WHERE a.$dtId = 'hall'",
+            json!([{ "$dtId": "r1" }]),
+        ),
+        (
+            "SELECT b.$dtId FROM DIGITALTWINS MATCH (b)<-[:contains|has*1..3]-(a) WHERE a.$dtId = 'hall'",
+            json!([{ "$dtId": "r3" }]),
+        ),
+        (
+            "SELECT a.$dtId AS above, b.$dtId AS beside FROM DIGITALTWINS MATCH (r)<-[]-(a)-[]->(b) \
+             WHERE r.$dtId = 'r1'",
+            json!([{ "above": "hall", "beside": "r2" }]),
+        ),
+        ("SELECT a.Name FROM DIGITALTWINS MATCH (a) WHERE a.$dtId = 'r3'", json!([{ "Name": "two" }])),
+    ] {
+        assert_eq!(Value::from(instance.rows(query).await), expected, "{query}");
+    }
+    let rows = instance.rows("SELECT * FROM DIGITALTWINS MATCH (a)-[r]->(b) WHERE b.$dtId = 'r3'").await;
+    assert_eq!(
+        rows,
+        [json!({
+            "a": instance.get("/digitaltwins/r1").await.json(),
+            "r": instance.get("/digitaltwins/r1/relationships/r").await.json(),
+            "b": instance.get("/digitaltwins/r3").await.json(),
+        })]
+    );
+}
+
+#[tokio::test]
+async fn a_query_that_is_too_much_work_times_out() {
+    let instance = Instance::of(&models(), &complete_graph(40));
+    let query = "SELECT b FROM DIGITALTWINS MATCH (a)-[*9]-(b) WHERE a.$dtId = '0' AND b.Name = 'none'";
+    let (status, code, message) = instance.query(query).await.error();
+    assert_eq!((status, code.as_str()), (400, "TimeoutError"), "{message}");
+}
+
+/// Every twin contains every other one.
+fn complete_graph(n: usize) -> Value {
+    let twins: Vec<Value> = (0..n)
+        .map(|id| {
+            let mut space = twin(SPACE, json!({}));
+            space["$dtId"] = id.to_string().into();
+            space
+        })
+        .collect();
+    let relationships: Vec<Value> = (0..n)
+        .flat_map(|source| (0..n).filter(move |target| *target != source).map(move |target| (source, target)))
+        .map(|(source, target)| {
+            json!({
+                "$relationshipId": target.to_string(), "$sourceId": source.to_string(),
+                "$targetId": target.to_string(), "$relationshipName": "contains",
+            })
+        })
+        .collect();
+    json!({ "twins": twins, "relationships": relationships })
+}
+
 async fn page(instance: &Instance, body: &Value) -> Answer {
     instance.ask("POST", "/query", &[("max-items-per-page", "2")], Some(body)).await
 }
@@ -168,6 +243,7 @@ async fn pages_go_on_where_the_last_one_ended_with_and_without_the_query() {
         ("SELECT TOP(3) $dtId FROM DIGITALTWINS", &[2, 1]),
         ("SELECT $dtId FROM DIGITALTWINS WHERE IS_OF_MODEL('dtmi:com:example:Room;1')", &[2, 1]),
         ("SELECT $relationshipId FROM RELATIONSHIPS", &[2, 1]),
+        ("SELECT b.$dtId FROM DIGITALTWINS MATCH (a)-[*..2]-(b) WHERE a.$dtId = 'r1'", &[2, 1]),
         ("SELECT $relationshipId FROM RELATIONSHIPS WHERE $sourceId IN ['hall', 'r1']", &[2, 1]),
     ] {
         for with_query in [false, true] {
