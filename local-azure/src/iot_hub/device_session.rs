@@ -173,13 +173,15 @@ impl Endpoint for DeviceSession {
         };
         let at = &self.sender.at;
         let queued = async {
-            while self.receives {
+            if !self.receives {
+                return std::future::pending().await;
+            }
+            loop {
                 if let Some(next) = self.hub.next_for_device(at, self.sent) {
                     return next;
                 }
                 self.connection.queued.notified().await;
             }
-            std::future::pending().await
         };
         tokio::select! {
             biased;

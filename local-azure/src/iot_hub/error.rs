@@ -35,7 +35,7 @@ pub enum Error {
     DeviceNotOnline(String),
     /// The device does not answer a call.
     #[error("Timed out waiting for the response from device {0} for {1} s.")]
-    NoAnswer(String, u64),
+    MethodTimeout(String, u64),
     /// The device's answer to a call cannot be passed on.
     #[error("the answer of device {0} cannot be used: {1}")]
     UnusableAnswer(String, String),
@@ -111,7 +111,7 @@ impl Error {
             Self::PreconditionFailed => "PreconditionFailed",
             Self::QueueFull(..) => "DeviceMaximumQueueDepthExceeded",
             Self::DeviceNotOnline(_) => "DeviceNotOnline",
-            Self::NoAnswer(..) => "GatewayTimeout",
+            Self::MethodTimeout(..) => "GatewayTimeout",
             Self::UnusableAnswer(..) => "InvalidResponseWhileProxying",
             Self::ArgumentInvalid(_) | Self::Twin(_) | Self::Id(_) => "ArgumentInvalid",
             Self::Unauthorized(_) => "IotHubUnauthorizedAccess",
@@ -135,7 +135,7 @@ impl Error {
             Self::PreconditionFailed => 412_001,
             Self::QueueFull(..) => 403_004,
             Self::DeviceNotOnline(_) => 404_103,
-            Self::NoAnswer(..) => 504_101,
+            Self::MethodTimeout(..) => 504_101,
             Self::UnusableAnswer(..) => 502_001,
             Self::ArgumentInvalid(_) | Self::Twin(_) | Self::Id(_) => 400_004,
             Self::Unauthorized(_) => 401_002,

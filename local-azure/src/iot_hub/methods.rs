@@ -117,7 +117,7 @@ impl IotHub {
         match timeout(response_timeout, answered).await {
             Ok(Ok(answer)) => answer,
             // The sender lives as long as the call.
-            Ok(Err(_)) | Err(_) => Err(Error::NoAnswer(at.to_string(), response_timeout.as_secs())),
+            Ok(Err(_)) | Err(_) => Err(Error::MethodTimeout(at.to_string(), response_timeout.as_secs())),
         }
     }
 

@@ -104,7 +104,7 @@ async fn a_call_waits_for_a_device_that_connects_and_gives_up_on_one_that_does_n
     assert_eq!(answered, Ok(MethodAnswer { status: -1, payload: Value::Null }));
 
     let late = site.hubs[0].call_method(&at, brief(long, Duration::from_millis(50))).await;
-    assert!(matches!(late, Err(Error::NoAnswer(..))), "{late:?}");
+    assert!(matches!(late, Err(Error::MethodTimeout(..))), "{late:?}");
     // The answer that nobody waits for any more is taken and dropped.
     answer(&mut client, 200, "1").await;
     client.ping().await;

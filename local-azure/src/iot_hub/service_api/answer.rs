@@ -48,7 +48,7 @@ impl IntoResponse for Error {
         });
         let body = match &self {
             Self::ModuleNotFound(_) | Self::ModuleAlreadyExists(..) => numbered,
-            Self::DeviceNotOnline(_) | Self::NoAnswer(..) | Self::UnusableAnswer(..) => {
+            Self::DeviceNotOnline(_) | Self::MethodTimeout(..) | Self::UnusableAnswer(..) => {
                 json!({ "Message": numbered.to_string(), "ExceptionMessage": "" })
             }
             _ => json!({
