@@ -4,10 +4,16 @@
 //! | --- | --- |
 //! | `GET /control/state` | counts, the handlers, lag partition by partition |
 //! | `GET /control/dead-letters` | every dead letter document, with the blob's name |
+//! | `GET /control/faults` | the faults that are switched on, and how often each happened |
+//! | `POST /control/faults` | switches a fault on |
+//! | `DELETE /control/faults` | switches all faults off |
 //! | `POST /control/c2d` | 202: a message waits in a device's queue |
 
 mod c2d;
+mod faults;
 mod local_only;
+
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
@@ -32,11 +38,13 @@ const DEAD_LETTERS: &str = "dead-letters";
 /// The API's routes, closed to pages of other origins.
 pub fn router(services: Services) -> Router {
     let to_devices = c2d::router(services.iot_hubs.clone());
+    let faults = faults::router(Arc::clone(&services.gate));
     Router::new()
         .route("/control/state", get(state))
         .route("/control/dead-letters", get(dead_letters))
         .with_state(services)
         .merge(to_devices)
+        .merge(faults)
         .layer(middleware::from_fn(local_only::guard))
 }
 
@@ -90,7 +98,7 @@ pub struct DeadLetter {
 impl Snapshot {
     /// How things are now.
     pub fn take(services: &Services) -> Self {
-        let hub = |hub: &std::sync::Arc<crate::iot_hub::IotHub>| HubSnapshot {
+        let hub = |hub: &Arc<crate::iot_hub::IotHub>| HubSnapshot {
             host_name: hub.host_name().to_string(),
             counts: hub.counts(),
         };

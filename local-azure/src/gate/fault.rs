@@ -41,12 +41,6 @@ pub enum Effect {
     LoseAnswer,
     /// It takes longer. `{"delayMs": 250}`
     Delay(Duration),
-    /// The handler process of this instance of the app is killed, and the request is not carried out: the connection
-    /// ends without an answer. `{"killHandler": 0}`
-    KillBefore(usize),
-    /// The request is carried out, and then the handler process of this instance of the app is killed.
-    /// `{"killHandler": 0, "after": true}`
-    KillAfter(usize),
 }
 
 /// A fault that makes no sense.
@@ -54,9 +48,8 @@ pub enum Effect {
 pub enum FaultError {
     /// The effect is none, or several.
     #[error(
-        "the effect must be exactly one of {{\"status\": 503, \"retryAfterS\": 2}}, {{\"reset\": true}}, \
-         {{\"delayMs\": 250}} and {{\"killHandler\": 0}}; \"after\": true goes with reset and killHandler, \
-         retryAfterS with status"
+        "the effect must be exactly one of {{\"status\": 503, \"retryAfterS\": 2}}, {{\"reset\": true}} and \
+         {{\"delayMs\": 250}}; \"after\": true goes with reset, retryAfterS with status"
     )]
     Effect,
     /// A status that is no error.
@@ -147,8 +140,6 @@ struct WrittenEffect {
     after: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     delay_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kill_handler: Option<usize>,
 }
 
 const EVERY: &str = "*";
@@ -190,44 +181,19 @@ impl TryFrom<WrittenEffect> for Effect {
             (duration <= LONGEST).then_some(duration).ok_or(FaultError::Range { name, range: "at most an hour" })
         };
         match written {
-            WrittenEffect {
-                status: Some(status),
-                retry_after_s,
-                reset: false,
-                after: false,
-                delay_ms: None,
-                kill_handler: None,
-            } => {
+            WrittenEffect { status: Some(status), retry_after_s, reset: false, after: false, delay_ms: None } => {
                 let code =
                     StatusCode::from_u16(status).ok().filter(|code| code.is_client_error() || code.is_server_error());
                 let wait =
                     retry_after_s.map(|seconds| limited("retryAfterS", Duration::from_secs(seconds))).transpose()?;
                 Ok(Self::Status(code.ok_or(FaultError::Status(status))?, wait))
             }
-            WrittenEffect {
-                status: None,
-                retry_after_s: None,
-                reset: true,
-                after,
-                delay_ms: None,
-                kill_handler: None,
-            } => Ok(if after { Self::LoseAnswer } else { Self::Reset }),
-            WrittenEffect {
-                status: None,
-                retry_after_s: None,
-                reset: false,
-                after: false,
-                delay_ms: Some(ms),
-                kill_handler: None,
-            } => Ok(Self::Delay(limited("delayMs", Duration::from_millis(ms))?)),
-            WrittenEffect {
-                status: None,
-                retry_after_s: None,
-                reset: false,
-                after,
-                delay_ms: None,
-                kill_handler: Some(instance),
-            } => Ok(if after { Self::KillAfter(instance) } else { Self::KillBefore(instance) }),
+            WrittenEffect { status: None, retry_after_s: None, reset: true, after, delay_ms: None } => {
+                Ok(if after { Self::LoseAnswer } else { Self::Reset })
+            }
+            WrittenEffect { status: None, retry_after_s: None, reset: false, after: false, delay_ms: Some(ms) } => {
+                Ok(Self::Delay(limited("delayMs", Duration::from_millis(ms))?))
+            }
             _ => Err(FaultError::Effect),
         }
     }
@@ -253,8 +219,6 @@ impl From<Effect> for WrittenEffect {
             Effect::Delay(delay) => {
                 Self { delay_ms: Some(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)), ..none }
             }
-            Effect::KillBefore(instance) => Self { kill_handler: Some(instance), ..none },
-            Effect::KillAfter(instance) => Self { kill_handler: Some(instance), after: true, ..none },
         }
     }
 }
@@ -285,8 +249,6 @@ mod tests {
             json!({ "reset": true }),
             json!({ "reset": true, "after": true }),
             json!({ "delayMs": 250 }),
-            json!({ "killHandler": 1 }),
-            json!({ "killHandler": 0, "after": true }),
         ] {
             let written = json!({
                 "service": "digital-twins", "operation": "DigitalTwins_Update", "effect": effect,

@@ -32,14 +32,10 @@ pub enum Service {
     Dps,
     /// IoT Hub.
     IotHub,
-    /// Event Hubs: what the Functions host reads from it.
-    EventHubs,
     /// The Functions host: its invocations.
     Functions,
     /// The managed identity endpoint.
     Identity,
-    /// The app's storage account.
-    Storage,
 }
 
 /// A class of operations that shares a limit (Azure Digital Twins: service limits).
@@ -96,7 +92,6 @@ impl Refusal {
 #[must_use = "carry the request out, then ask `is_answered`"]
 pub struct Passage {
     loses_answer: bool,
-    kill: Option<(broadcast::Sender<usize>, usize)>,
 }
 
 impl Passage {
@@ -104,10 +99,6 @@ impl Passage {
     /// an answer.
     #[must_use]
     pub fn is_answered(self) -> bool {
-        if let Some((kills, instance)) = &self.kill {
-            // Without a Functions host there is nobody to kill.
-            let _ = kills.send(*instance);
-        }
         !self.loses_answer
     }
 }
@@ -128,11 +119,7 @@ pub struct Gate {
     counts: Counts,
     limits: Limits,
     faults: Faults,
-    kills: broadcast::Sender<usize>,
 }
-
-/// Kills that may be waiting to be carried out.
-const KILLS: usize = 64;
 
 impl Default for Gate {
     fn default() -> Self {
@@ -144,7 +131,7 @@ impl Gate {
     /// A gate with these rules and no faults.
     pub fn new(rules: Rules) -> Self {
         let (counts, limits, faults) = (Counts::default(), Limits::default(), Faults::default());
-        Self { rules, counts, limits, faults, kills: broadcast::Sender::new(KILLS) }
+        Self { rules, counts, limits, faults }
     }
 
     /// Lets a request through, later if latency is configured or a fault delays it.
@@ -159,17 +146,12 @@ impl Gate {
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        let mut passage = Passage { loses_answer: false, kill: None };
+        let mut passage = Passage { loses_answer: false };
         match verdict.effect {
             None | Some(Effect::Delay(_)) => {}
             Some(Effect::Status(status, retry_after)) => return Err(Refusal::Status { status, retry_after }),
             Some(Effect::Reset) => return Err(Refusal::Reset),
-            Some(Effect::KillBefore(instance)) => {
-                let _ = self.kills.send(instance);
-                return Err(Refusal::Reset);
-            }
             Some(Effect::LoseAnswer) => passage.loses_answer = true,
-            Some(Effect::KillAfter(instance)) => passage.kill = Some((self.kills.clone(), instance)),
         }
         if self.rules.digital_twins_limits && request.service == Service::DigitalTwins {
             self.limits.admit(&request, Instant::now())?;
@@ -216,11 +198,6 @@ impl Gate {
         self.counts.clear();
         self.limits.clear();
     }
-
-    /// Tells the instance of the app whose handler a fault kills.
-    pub fn kills(&self) -> broadcast::Receiver<usize> {
-        self.kills.subscribe()
-    }
 }
 
 #[cfg(test)]
@@ -264,30 +241,17 @@ mod tests {
         let gate = Gate::default();
         let second = Duration::from_secs(1);
         let status = StatusCode::BAD_GATEWAY;
-        let effects = [
-            Effect::Status(status, Some(second)),
-            Effect::Reset,
-            Effect::LoseAnswer,
-            Effect::Delay(second),
-            Effect::KillBefore(1),
-            Effect::KillAfter(2),
-        ];
+        let effects = [Effect::Status(status, Some(second)), Effect::Reset, Effect::LoseAnswer, Effect::Delay(second)];
         for effect in effects {
             gate.inject(Fault::new(Service::Dps, effect).times(1)).unwrap();
         }
-        let mut kills = gate.kills();
         let refused = Refusal::Status { status, retry_after: Some(second) };
         assert_eq!(gate.pass(REGISTER).await.unwrap_err(), refused);
         assert_eq!(gate.pass(REGISTER).await.unwrap_err(), Refusal::Reset);
         assert!(!gate.pass(REGISTER).await.unwrap().is_answered());
         let start = Instant::now();
-        assert_eq!(gate.pass(REGISTER).await.unwrap_err(), Refusal::Reset);
+        assert!(gate.pass(REGISTER).await.unwrap().is_answered());
         assert_eq!(start.elapsed(), second);
-        assert_eq!(kills.try_recv(), Ok(1));
-        let passage = gate.pass(REGISTER).await.unwrap();
-        assert!(kills.try_recv().is_err(), "nobody is killed before the request is carried out");
-        assert!(passage.is_answered());
-        assert_eq!(kills.try_recv(), Ok(2));
         assert!(gate.pass(REGISTER).await.unwrap().is_answered());
         gate.reset();
         assert!(gate.faults().is_empty() && gate.counts().is_empty());
