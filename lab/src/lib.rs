@@ -1,9 +1,8 @@
-//! Programs around the function app that are not part of it: [`bench`] measures it, [`soak`] puts it under faults and
-//! checks what it did against everything that was sent.
+//! Measures the function app: [`mod@bench`].
 //!
-//! Both run it as the Functions host would, in a process of its own, on a local-azure within this process ([`site`]),
-//! with devices whose messages are known one by one ([`fleet`]). [`reference`](mod@reference) is what the bench
-//! compares with.
+//! It runs the app as the Functions host would, in a process of its own, on a local-azure within this process
+//! ([`site`]), with devices whose messages are known one by one ([`fleet`]). [`reference`](mod@reference) is what the
+//! bench compares with.
 
 pub mod bench;
 pub mod fleet;

@@ -8,6 +8,7 @@
 )]
 
 mod cloud_to_device;
+mod commands;
 mod digital_twins;
 mod direct_methods;
 mod dps;
