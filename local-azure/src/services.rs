@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc, time::Duration};
 
+use jiff::SignedDuration;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -165,19 +166,29 @@ fn digital_twins(
     tokens: &Tokens,
     kept: &mut Kept,
 ) -> Result<Arc<DigitalTwins>, StartError> {
-    let checked = tokens.clone();
-    let digital_twins = DigitalTwins::new(digital_twins::Options {
-        clock: config.clock.clone(),
-        gate: Arc::clone(gate),
-        accepts_token: Arc::new(move |token| checked.accepts(identity::DIGITAL_TWINS, token)),
-        query_lag: config.query_lag.try_into().unwrap_or(jiff::SignedDuration::MAX),
-        store: kept.store("digital-twins", digital_twins::State::default())?,
-        scheme: Scheme::Https,
-    });
-    let (name, graph) = match &config.graph {
-        // What is kept is what is there.
-        _ if !kept.is_new() => return Ok(digital_twins),
-        Graph::Empty => return Ok(digital_twins),
+    let store = kept.store("digital-twins", digital_twins::State::default())?;
+    let instance = |query_lag| {
+        let checked = tokens.clone();
+        DigitalTwins::new(digital_twins::Options {
+            clock: config.clock.clone(),
+            gate: Arc::clone(gate),
+            accepts_token: Arc::new(move |token| checked.accepts(identity::DIGITAL_TWINS, token)),
+            query_lag,
+            store: store.clone(),
+            scheme: Scheme::Https,
+        })
+    };
+    // What is kept is what is there.
+    if kept.is_new() {
+        // Queries see it at once, however late they see what comes later.
+        load_graph(&config.graph, &instance(SignedDuration::ZERO))?;
+    }
+    Ok(instance(config.query_lag.try_into().unwrap_or(SignedDuration::MAX)))
+}
+
+fn load_graph(graph: &Graph, digital_twins: &DigitalTwins) -> Result<(), StartError> {
+    let (name, text) = match graph {
+        Graph::Empty => return Ok(()),
         Graph::Sample => (PathBuf::from("the sample graph"), compiled_app::SAMPLE_GRAPH.to_owned()),
         Graph::File(file) => {
             let unreadable = |source| StartError::GraphFile { path: file.clone(), source };
@@ -188,9 +199,8 @@ fn digital_twins(
     let models: Result<Vec<Value>, _> = compiled_app::MODELS.iter().map(|model| serde_json::from_str(model)).collect();
     let models = models.map_err(|error| refused(error.to_string()))?;
     digital_twins.upload_models(&models).map_err(|error| refused(error.to_string()))?;
-    let graph: Value = serde_json::from_str(&graph).map_err(|error| refused(error.to_string()))?;
-    digital_twins.load_graph(&graph).map_err(|error| refused(error.to_string()))?;
-    Ok(digital_twins)
+    let graph: Value = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
+    digital_twins.load_graph(&graph).map_err(|error| refused(error.to_string()))
 }
 
 fn routes(telemetry: &Arc<EventHub>, lifecycle: &Arc<EventHub>) -> Vec<Route> {

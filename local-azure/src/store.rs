@@ -87,6 +87,13 @@ impl<S: State> Store<S> {
     }
 }
 
+/// Clones share the state.
+impl<S> Clone for Store<S> {
+    fn clone(&self) -> Self {
+        Self { held: Arc::clone(&self.held), journal: self.journal.clone() }
+    }
+}
+
 impl<S: State> From<S> for Store<S> {
     fn from(state: S) -> Self {
         Self::new(state)

@@ -201,6 +201,15 @@ async fn a_demo_with_one_step_broken_says_which_and_ends_with_1() {
     assert!(matches!(failed.as_slice(), [line] if line.contains("a device registers")), "{text}");
 }
 
+#[tokio::test]
+async fn queries_see_the_graph_of_the_start_at_once_however_late_they_see_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = local_azure(folder.path()).args(["demo", "--exit", "--free-ports", "--query-lag", "1h"]).output();
+    let output = timeout(PATIENCE, output).await.unwrap().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn what_was_acknowledged_survives_kill_9() {
