@@ -135,3 +135,26 @@ fn sources_below(folder: &str) -> String {
     }
     text
 }
+
+#[test]
+fn every_log_line_and_rule_and_code_in_the_operations_guide_is_in_the_code() {
+    let guide = read("docs/operations.md");
+    let code = sources_below("src");
+    let lines = section(&guide, "## Log lines");
+    let messages = lines.lines().filter(|line| ["| info", "| warn", "| error"].iter().any(|it| line.starts_with(it)));
+    let messages: Vec<&str> = messages.filter_map(|line| line.split('`').nth(1)).collect();
+    assert!(messages.len() > 10, "{messages:?}");
+    for message in messages {
+        let fixed = message.trim_end_matches(" ...").trim_end_matches("SIGTERM");
+        assert!(code.contains(fixed), "no log line {message:?}");
+    }
+    let rules = first_column(section(&guide, "## What becomes of a batch"));
+    assert!(rules.len() > 10, "{rules:?}");
+    for rule in rules {
+        assert!(code.contains(&format!("=> \"{rule}\",")), "no rule {rule}");
+    }
+    let codes = code.split_once("pub enum Code {").unwrap().1.split_once("\n}").unwrap().0;
+    let codes = codes.lines().filter_map(|line| line.trim().strip_suffix(','));
+    let codes: BTreeSet<String> = codes.map(|code| code[..1].to_lowercase() + &code[1..]).collect();
+    assert_eq!(first_column(section(&guide, "## Dead letters")), codes);
+}
