@@ -1,8 +1,9 @@
 //! All that the program prints.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command's words go to the terminal from here only")]
+//!
+//! Where nobody reads any more (`local-azure up | head -1`), the program goes on without a word.
 
 use std::{
-    io::{IsTerminal as _, stderr, stdout},
+    io::{IsTerminal as _, Write as _, stderr, stdout},
     time::Duration,
 };
 
@@ -21,12 +22,12 @@ pub(super) fn log_to_stderr(level: &str) {
 
 /// A line of plain text.
 pub(super) fn line(text: &str) {
-    println!("{text}");
+    let _ = writeln!(stdout(), "{text}");
 }
 
 /// Why the program fails, with all that led to it on one line.
 pub(super) fn error(error: &anyhow::Error) {
-    eprintln!("local-azure: {error:#}");
+    let _ = writeln!(stderr(), "local-azure: {error:#}");
 }
 
 /// Where everything is.
