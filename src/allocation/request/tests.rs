@@ -194,7 +194,8 @@ proptest! {
         ];
         *body.pointer_mut(places[at]).unwrap() = value;
         if let Ok(request) = decode(&body) {
-            prop_assert_eq!(request.registration_id.as_str(), "Thermo-01");
+            let named = body.pointer("/deviceRuntimeContext/registrationId").and_then(Value::as_str);
+            prop_assert_eq!(Some(request.registration_id.as_str()), named);
         }
     }
 }
