@@ -1,6 +1,9 @@
 //! An Azure Digital Twins instance in memory, for tests: it answers as the service does, keeps count
 //! of the calls, and can be told to answer otherwise.
 
+mod chance;
+mod twins;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -12,6 +15,8 @@ use azure_core::http::{AsyncRawResponse, Body, HttpClient, Method, Request, Stat
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
+use self::chance::Chance;
+pub(crate) use self::twins::Twins;
 use crate::digital_twins::Client;
 
 /// What happens to a call instead of, or before, its usual answer.
@@ -20,6 +25,8 @@ pub(crate) enum Step {
     Refuse(u16, &'static str),
     /// The service never answers.
     Hang,
+    /// The connection breaks before the call reaches the service.
+    Break,
     /// Somebody else is quicker.
     First(Box<dyn FnOnce(&mut Twins) + Send>),
     /// The call succeeds, but its answer is lost on the way.
@@ -29,78 +36,6 @@ pub(crate) enum Step {
 impl Step {
     pub(crate) fn first(act: impl FnOnce(&mut Twins) + Send + 'static) -> Self {
         Self::First(Box::new(act))
-    }
-}
-
-/// The twins of the instance.
-#[derive(Debug, Default)]
-pub(crate) struct Twins {
-    by_id: BTreeMap<String, Value>,
-    version: u64,
-}
-
-impl Twins {
-    /// Writes a twin: a new version, update times for its properties.
-    pub(crate) fn put(&mut self, id: &str, mut twin: Value) -> Value {
-        self.version += 1;
-        let members = twin.as_object_mut().unwrap();
-        members.insert("$dtId".to_owned(), id.into());
-        members.insert("$etag".to_owned(), format!("W/\"{}\"", self.version).into());
-        let names: Vec<String> = members.keys().filter(|name| !name.starts_with('$')).cloned().collect();
-        for name in names {
-            if members[&name].get("$metadata").is_none() {
-                members["$metadata"][&name]["lastUpdateTime"] = "2026-01-01T00:00:00.0000000Z".into();
-            }
-        }
-        self.by_id.insert(id.to_owned(), twin.clone());
-        twin
-    }
-
-    pub(crate) fn get(&self, id: &str) -> Option<&Value> {
-        self.by_id.get(id)
-    }
-
-    pub(crate) fn ids(&self) -> Vec<&str> {
-        self.by_id.keys().map(String::as_str).collect()
-    }
-
-    pub(crate) fn remove(&mut self, id: &str) {
-        self.by_id.remove(id);
-    }
-
-    /// Changes a member of a twin, as telemetry would.
-    pub(crate) fn touch(&mut self, id: &str, name: &str, value: Value) {
-        let mut twin = self.by_id[id].clone();
-        twin[name] = value;
-        self.put(id, twin);
-    }
-
-    fn apply(&mut self, id: &str, patch: &[Value]) -> Value {
-        let mut twin = self.by_id[id].clone();
-        for operation in patch {
-            let path: Vec<&str> = operation["path"].as_str().unwrap().split('/').skip(1).collect();
-            let (last, parents) = path.split_last().unwrap();
-            let target = parents.iter().fold(&mut twin, |value, name| &mut value[*name]);
-            match operation["op"].as_str().unwrap() {
-                "remove" => drop(target.as_object_mut().unwrap().shift_remove(*last).unwrap()),
-                _ => target[*last] = operation["value"].clone(),
-            }
-        }
-        self.put(id, twin)
-    }
-
-    /// Twins of which one of the properties that the query names has one of the values that it lists.
-    fn query(&self, text: &str) -> Vec<Value> {
-        let lists = text.split(" IN [").zip(text.split(" IN [").skip(1)).map(|(before, after)| {
-            let name = before.rsplit("T.").next().unwrap().trim_matches(['[', ']']);
-            let values = after.split(']').next().unwrap();
-            (name, values.split(", ").map(|value| value.trim_matches('\'')).collect::<Vec<_>>())
-        });
-        let lists: Vec<_> = lists.collect();
-        let hit = |twin: &&Value| {
-            lists.iter().any(|(name, values)| twin[*name].as_str().is_some_and(|value| values.contains(&value)))
-        };
-        self.by_id.values().filter(hit).cloned().collect()
     }
 }
 
@@ -116,6 +51,7 @@ struct Inner {
     latency: Duration,
     calls: Vec<String>,
     script: Vec<(String, Step)>,
+    chance: Option<Chance>,
     /// What calls are refused with until further notice, by how their names begin.
     outages: Vec<(String, u16, &'static str)>,
 }
@@ -144,10 +80,16 @@ impl Service {
     }
 
     /// What the next call named `call` meets. Calls are named `GET <twin>`, `PUT <twin>`, `PATCH <twin>`,
-    /// `DELETE <twin>`, `QUERY` and `MODELS`; of relationships `PUT <twin>/<relationship>`,
-    /// `DELETE <twin>/<relationship>`, `OUT <twin>` and `IN <twin>`.
+    /// `DELETE <twin>`, `QUERY` and `MODELS`; of relationships `GET <twin>/<relationship>`,
+    /// `PUT <twin>/<relationship>`, `DELETE <twin>/<relationship>`, `OUT <twin>` and `IN <twin>`.
     pub(crate) fn script(&self, call: &str, step: Step) {
         self.inner().script.push((call.to_owned(), step));
+    }
+
+    /// From now on `percent` of all calls that are not scripted fail, or meet somebody who was quicker, and calls take
+    /// some time, all by chance.
+    pub(crate) fn fail_by_chance(&self, seed: u64, percent: u64) {
+        self.inner().chance = Some(Chance::new(seed, percent));
     }
 
     /// Every call whose name begins with `calls` is refused, until [`recover`](Self::recover).
@@ -158,6 +100,7 @@ impl Service {
     /// The service works again.
     pub(crate) fn recover(&self) {
         self.inner().outages.clear();
+        self.inner().chance = None;
     }
 
     /// The instance gets another model.
@@ -172,7 +115,13 @@ impl Service {
 
     /// Relates two twins: `source` `contains` `target`.
     pub(crate) fn relate(&self, source: &str, id: &str, target: &str) {
-        let relationship = json!({ "$relationshipName": "contains", "$targetId": target });
+        self.relate_with(source, id, target, json!({}));
+    }
+
+    /// Relates two twins by a relationship with properties.
+    pub(crate) fn relate_with(&self, source: &str, id: &str, target: &str, properties: Value) {
+        let mut relationship = json!({ "$relationshipName": "contains", "$targetId": target });
+        relationship.as_object_mut().unwrap().extend(properties.as_object().unwrap().clone());
         self.inner().relationships.insert(format!("{source}/{id}"), relationship);
     }
 
@@ -224,7 +173,7 @@ impl Inner {
         let current = self.twins.get(target).cloned();
         match (verb, current) {
             ("QUERY", _) => {
-                let lagging = Twins { by_id: self.lagging.iter().flatten().map(by_id).collect(), version: 0 };
+                let lagging = Twins::of(self.lagging.iter().flatten().map(by_id));
                 let source = if self.lagging.is_some() { &lagging } else { &self.twins };
                 let rows = source.query(body["query"].as_str().unwrap());
                 (200, None, json!({ "value": rows, "continuationToken": null }))
@@ -237,10 +186,20 @@ impl Inner {
                 let rows: Vec<Value> = self.models.iter().map(|model| json!({ "model": model })).collect();
                 (200, None, json!({ "value": rows, "nextLink": null }))
             }
+            ("GET", _) if target.contains('/') => match self.relationship(target) {
+                Some(relationship) => (200, None, relationship),
+                None => refusal(404, "RelationshipNotFound"),
+            },
             ("PUT", _) if target.contains('/') => {
                 let source = target.split('/').next().unwrap();
                 if self.twins.get(source).is_none() {
                     return refusal(404, "DigitalTwinNotFound");
+                }
+                if self.twins.get(body["$targetId"].as_str().unwrap()).is_none() {
+                    return refusal(404, "TargetDigitalTwinNotFound");
+                }
+                if self.relationships.contains_key(target) {
+                    return refusal(412, "PreconditionFailed");
                 }
                 self.relationships.insert(target.to_owned(), body.clone());
                 (200, None, body)
@@ -284,15 +243,16 @@ impl Inner {
 
     /// The relationships that leave (`OUT`) or reach (`IN`) a twin.
     fn related(&self, way: &str, twin: &str) -> impl Iterator<Item = Value> {
-        let is_out = way == "OUT";
-        self.relationships.iter().filter_map(move |(key, relationship)| {
-            let (source, id) = key.split_once('/').unwrap();
-            let mut row = relationship.clone();
-            row["$relationshipId"] = id.into();
-            row["$sourceId"] = source.into();
-            let is_related = if is_out { source == twin } else { row["$targetId"] == twin };
-            is_related.then_some(row)
-        })
+        let end = if way == "OUT" { "$sourceId" } else { "$targetId" };
+        self.relationships.keys().filter_map(|key| self.relationship(key)).filter(move |row| row[end] == twin)
+    }
+
+    fn relationship(&self, key: &str) -> Option<Value> {
+        let mut relationship = self.relationships.get(key)?.clone();
+        let (source, id) = key.split_once('/').unwrap();
+        relationship["$relationshipId"] = id.into();
+        relationship["$sourceId"] = source.into();
+        Some(relationship)
     }
 }
 
@@ -321,6 +281,7 @@ fn name(request: &Request) -> String {
         (Method::Delete, [_, id]) => format!("DELETE {id}"),
         (Method::Get, [_, id, "relationships"]) => format!("OUT {id}"),
         (Method::Get, [_, id, "incomingrelationships"]) => format!("IN {id}"),
+        (Method::Get, [_, id, "relationships", relationship]) => format!("GET {id}/{relationship}"),
         (Method::Delete, [_, id, "relationships", relationship]) => format!("DELETE {id}/{relationship}"),
         (Method::Put, [_, id, "relationships", relationship]) => format!("PUT {id}/{relationship}"),
         other => panic!("unexpected call {other:?}"),
@@ -335,13 +296,17 @@ impl HttpClient for Service {
             let mut inner = self.inner();
             inner.calls.push(call.clone());
             let at = inner.script.iter().position(|(name, _)| *name == call);
-            (inner.latency, at.map(|at| inner.script.remove(at).1))
+            let scripted = at.map(|at| inner.script.remove(at).1);
+            let by_chance = inner.chance.as_mut().map(|chance| (chance.latency(), chance.step(&call)));
+            let (latency, step) = by_chance.unwrap_or_default();
+            (inner.latency + latency, scripted.or(step))
         };
         tokio::time::sleep(latency).await;
         let mut is_lost = false;
         match step {
             Some(Step::Hang) => std::future::pending().await,
             Some(Step::Refuse(status, code)) => return Ok(response(refusal(status, code))),
+            Some(Step::Break) => return Err(broken()),
             Some(Step::First(act)) => act(&mut self.inner().twins),
             Some(Step::LoseAnswer) => is_lost = true,
             None => {}
@@ -352,10 +317,14 @@ impl HttpClient for Service {
         }
         let answer = self.inner().answer(&call, request);
         if is_lost {
-            return Err(azure_core::Error::with_message(azure_core::error::ErrorKind::Io, "connection reset"));
+            return Err(broken());
         }
         Ok(response(answer))
     }
+}
+
+fn broken() -> azure_core::Error {
+    azure_core::Error::with_message(azure_core::error::ErrorKind::Io, "connection reset")
 }
 
 fn response((status, etag, body): (u16, Option<String>, Value)) -> AsyncRawResponse {

@@ -34,8 +34,9 @@ const MAX_CONFIRMATIONS: usize = 4;
 /// Finds twins of devices in Azure Digital Twins and remembers them, up to a number of twins.
 ///
 /// What is remembered is not read again until somebody [`forget`](Self::forget)s it: who changes a
-/// twin, or learns from a 404 or 412 that somebody else did, says so here. Concurrent questions about
-/// one twin make one read. Clones share what they remember.
+/// twin, or learns from a 404 that somebody else did, says so here; after a 412, [`Known::renew`]
+/// takes over what the twin is now. Concurrent questions about one twin make one read. Clones share
+/// what they remember.
 #[derive(Debug, Clone)]
 pub struct Directory {
     client: Client,
@@ -75,7 +76,7 @@ pub struct Known {
 }
 
 /// What changes with every write to a twin. Held locked over a write, it also keeps two writers of
-/// one process apart.
+/// one process apart; the version keeps those of different processes apart.
 #[derive(Debug, Clone)]
 pub struct State {
     /// The version of the twin that is known.
@@ -126,6 +127,31 @@ impl Known {
     #[must_use]
     pub fn binding(&self) -> &Binding {
         &self.binding
+    }
+
+    /// Takes over into `state` what a later read of the twin shows; false, and nothing is taken over, if it is not the
+    /// twin that is known: it has another model, or belongs to somebody else.
+    ///
+    /// The twin says how new its values are. Where it takes no source times (`keeps_own`), it cannot, and what this
+    /// process wrote counts as well.
+    pub fn renew(&self, state: &mut State, twin: &Twin, keeps_own: bool) -> bool {
+        let binding = Binding::of(twin, Bookkeeping::of(&self.models, twin.model()));
+        if *twin.model() != self.model || binding != self.binding {
+            return false;
+        }
+        let own = std::mem::replace(&mut state.stamps, stamps(twin, &self.models));
+        for (path, own) in own {
+            let says_more = match state.stamps.get(&path) {
+                // Of equal times, ours knows the event that the value came with.
+                Some(stored) => stored.time == own.time || (keeps_own && *stored < own),
+                None => keeps_own && twin.value(&path).is_some(),
+            };
+            if says_more {
+                state.stamps.insert(path, own);
+            }
+        }
+        state.etag = twin.etag().clone();
+        true
     }
 
     /// What writers know of the twin's state.

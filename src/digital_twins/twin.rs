@@ -4,7 +4,7 @@ use dtdl::ModelId;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{ETag, InvalidId, RelationshipId, TwinId};
+use super::{ETag, InvalidId, PropertyPath, RelationshipId, TwinId};
 
 /// A document of the service that does not have the shape of what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -126,6 +126,15 @@ impl Twin {
     #[must_use]
     pub fn last_update_time(&self, property: &str) -> Option<Timestamp> {
         time_of(&self.members, property, "lastUpdateTime")
+    }
+
+    /// The value of a property, of the twin itself or of a component.
+    #[must_use]
+    pub fn value(&self, path: &PropertyPath) -> Option<&Value> {
+        match path.component_name() {
+            None => self.property(path.property_name()),
+            Some(component) => self.component(component)?.property(path.property_name()),
+        }
     }
 
     /// A component of the twin.

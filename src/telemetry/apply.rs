@@ -1,9 +1,11 @@
-//! Writes the messages of a batch to one twin: one patch, and more only where the service refuses that.
+//! Writes the messages of a batch to one twin: one patch, and more only where the service refuses that, or somebody else
+//! wrote to the twin since.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::mapping::Mapping;
 use super::plan::{Change, Message, Target, TwinPlan, plan};
@@ -16,6 +18,9 @@ use crate::outcome::{Attempt, Failure, Outcome, Unanswered};
 /// So many refused patches of one twin are taken apart to find the messages that are to blame; then all that are left
 /// go to the dead letters. Enough to find three among 256.
 const MAX_REFUSALS: usize = 32;
+
+/// How often a twin that others write at the same time is read again, before a pause.
+const MAX_CONFLICTS: usize = 5;
 
 /// What became of the messages for one twin.
 #[derive(Debug, Default)]
@@ -52,8 +57,10 @@ pub(super) struct Writer<'a> {
 enum Stop {
     /// The service refuses them for good.
     Refused(Error),
-    /// The twin is not there.
-    Gone(Error),
+    /// The twin is not there, or not the one that is known.
+    Gone(Failure),
+    /// Somebody else wrote to the twin.
+    Changed(Failure),
     /// It may pass.
     Failed(Failure),
 }
@@ -62,9 +69,8 @@ impl From<Unanswered> for Stop {
     fn from(unanswered: Unanswered) -> Self {
         match unanswered {
             Unanswered::Failed(failure) => Self::Failed(failure),
-            Unanswered::Refused(error @ (Error::NotFound { .. } | Error::PreconditionFailed { .. })) => {
-                Self::Gone(error)
-            }
+            Unanswered::Refused(error @ Error::NotFound { .. }) => Self::Gone(Failure::from(&error)),
+            Unanswered::Refused(error @ Error::PreconditionFailed { .. }) => Self::Changed(Failure::from(&error)),
             Unanswered::Refused(error) => Self::Refused(error),
         }
     }
@@ -89,15 +95,8 @@ impl Writer<'_> {
         let mut parts = vec![messages];
         let mut refusals = 0;
         while let Some(messages) = parts.pop() {
-            let target = Target {
-                model: known.model(),
-                models: known.models(),
-                mapping: self.mapping,
-                stamps: &state.stamps,
-                now,
-            };
-            let plan = plan(&messages, target);
-            let Err(stop) = self.patch(known, &mut state, &plan.changes).await else {
+            let (plan, answer) = self.plan_and_patch(known, &mut state, &messages, now).await;
+            let Err(stop) = answer else {
                 self.warn(known, &plan);
                 settled.extend(plan.outcomes);
                 continue;
@@ -115,13 +114,59 @@ impl Writer<'_> {
                     settled.extend(rest.map(|message| (message.event, refused(&error))));
                     return Written { settled, left: None };
                 }
-                Stop::Refused(error) | Stop::Gone(error) => (Failure::from(&error), true),
-                Stop::Failed(failure) => (failure, false),
+                Stop::Refused(error) => (Failure::from(&error), true),
+                Stop::Gone(failure) => (failure, true),
+                Stop::Changed(failure) | Stop::Failed(failure) => (failure, false),
             };
             let messages = parts.into_iter().flatten().chain(messages).collect();
             return Written { settled, left: Some(Left { messages, failure, is_stale }) };
         }
         Written { settled, left: None }
+    }
+
+    /// Plans what `messages` change and writes it; both again, from the twin as it is then, where somebody else wrote to
+    /// it since it was read.
+    async fn plan_and_patch(
+        &self,
+        known: &Known,
+        state: &mut State,
+        messages: &[Message],
+        now: Timestamp,
+    ) -> (TwinPlan, Result<(), Stop>) {
+        let mut conflicts = 0;
+        loop {
+            let (model, models, mapping) = (known.model(), known.models(), self.mapping);
+            let plan = plan(messages, Target { model, models, mapping, stamps: &state.stamps, now });
+            let answer = match self.patch(known, state, &plan.changes).await {
+                Err(Stop::Changed(_)) if conflicts < MAX_CONFLICTS => {
+                    conflicts += 1;
+                    match self.renew(known, state, &plan.changes).await {
+                        Ok(()) => continue,
+                        stopped => stopped,
+                    }
+                }
+                answer => answer,
+            };
+            return (plan, answer);
+        }
+    }
+
+    /// Reads the twin again, to go on from what it is now. Of `changes`, which were to be written, those that are in it
+    /// already were written by a try whose answer was lost, or by another instance that has the same events.
+    async fn renew(&self, known: &Known, state: &mut State, changes: &[Change]) -> Result<(), Stop> {
+        let other = || Stop::Gone(Failure::unsteady(format!("twin {} is not the one that it was", known.id())));
+        let twin = self.attempt.call(self.client.get(known.id())).await?.ok_or_else(other)?;
+        let has_source_times = self.source_times.are_taken();
+        if !known.renew(state, &twin, !has_source_times) {
+            return Err(other());
+        }
+        for Change { path, value, stamp, .. } in changes {
+            let is_as_new = state.stamps.get(path).is_some_and(|stored| stored.time == stamp.time);
+            if (is_as_new || !has_source_times) && twin.value(path).is_some_and(|stored| is_same(stored, value)) {
+                state.stamps.insert(path.clone(), *stamp);
+            }
+        }
+        Ok(())
     }
 
     /// Writes `changes` in as few patches as the service's limit on their size allows, and notes what was written.
@@ -137,7 +182,7 @@ impl Writer<'_> {
                 parts.extend([second, first]);
                 continue;
             }
-            state.etag = self.send(known, &patch).await?;
+            state.etag = self.send(known, &state.etag, &patch).await?;
             self.patches.fetch_add(1, Ordering::Relaxed);
             state.stamps.extend(changes.iter().map(|change| (change.path.clone(), change.stamp)));
         }
@@ -153,10 +198,12 @@ impl Writer<'_> {
         changes.iter().fold(values, |patch, change| patch.source_time(change.path.clone(), change.stamp.time))
     }
 
-    /// Sends a patch; one that is refused goes again without source times, which may be what was refused.
-    async fn send(&self, known: &Known, patch: &Patch) -> Result<ETag, Unanswered> {
+    /// Sends a patch of the twin's version `etag`; one that is refused goes again without source times, which may be what
+    /// was refused.
+    async fn send(&self, known: &Known, etag: &ETag, patch: &Patch) -> Result<ETag, Unanswered> {
         let send = |patch: Patch| {
-            self.attempt.call(async move { self.client.patch(known.id(), &patch, Condition::Always).await })
+            let condition = Condition::IfMatch(etag.clone());
+            self.attempt.call(async move { self.client.patch(known.id(), &patch, condition).await })
         };
         match send(patch.clone()).await {
             Err(Unanswered::Refused(error @ Error::Refused { .. })) if patch.has_source_times() => {
@@ -202,6 +249,12 @@ fn take_apart(mut messages: Vec<Message>, plan: &TwinPlan) -> (Option<usize>, Ve
             (None, vec![newer, messages])
         }
     }
+}
+
+/// Whether two values are the same to the service, which may write a number in another form than it came.
+fn is_same(stored: &Value, value: &Value) -> bool {
+    let is_inexact = stored.is_f64() || value.is_f64();
+    stored == value || (is_inexact && stored.as_f64() == value.as_f64())
 }
 
 fn refused(error: &Error) -> Outcome {

@@ -1,7 +1,9 @@
 //! The whole function, against an Azure Digital Twins instance in memory.
 
 mod failures;
+mod instances;
 mod log;
+mod together;
 mod whose;
 mod writes;
 
