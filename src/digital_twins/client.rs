@@ -1,5 +1,7 @@
 //! The client: one method an operation of the data plane.
 
+mod catalogue;
+
 use std::sync::Arc;
 
 use azure_core::credentials::TokenCredential;
@@ -16,6 +18,8 @@ use super::{
     Condition, Creation, ETag, Error, IncomingRelationship, Malformed, NewTwin, Patch, Query, Relationship,
     RelationshipId, Twin, TwinId,
 };
+
+pub use catalogue::StoredModel;
 
 /// The version of the data plane that is spoken.
 const API_VERSION: &str = "2023-10-31";

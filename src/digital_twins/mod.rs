@@ -13,7 +13,7 @@ mod twin;
 mod usage;
 mod wire;
 
-pub use client::Client;
+pub use client::{Client, StoredModel};
 pub use connect::ConnectError;
 pub use error::Error;
 pub use id::{Condition, ETag, InvalidId, RelationshipId, TwinId};
