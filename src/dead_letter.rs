@@ -3,13 +3,17 @@
 //! A batch's dead letters travel in the function's answer as output `deadLetters`, one JSON document, which the host
 //! writes to a blob. `handler replay` reads it.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use jiff::Timestamp;
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::host::MAX_EVENTS;
 use crate::outcome::Failure;
 
 /// Reasons are cut to this many bytes: they quote what devices sent.
@@ -83,8 +87,35 @@ pub struct Document {
     pub function: String,
     /// When it did.
     pub time: Timestamp,
-    /// The events.
+    /// The events, at most as many as a batch can have.
+    #[serde(deserialize_with = "dead_letters")]
     pub dead_letters: Vec<DeadLetter>,
+}
+
+/// Reads no more dead letters than a batch makes: what a document takes in memory is bounded by its size.
+fn dead_letters<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<DeadLetter>, D::Error> {
+    struct Letters;
+
+    impl<'de> Visitor<'de> for Letters {
+        type Value = Vec<DeadLetter>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a sequence of dead letters")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+            let mut letters = Vec::new();
+            while let Some(letter) = sequence.next_element()? {
+                if letters.len() == MAX_EVENTS {
+                    return Err(A::Error::custom(format_args!("it has more than {MAX_EVENTS} dead letters: split it")));
+                }
+                letters.push(letter);
+            }
+            Ok(letters)
+        }
+    }
+
+    deserializer.deserialize_seq(Letters)
 }
 
 impl Document {
@@ -129,12 +160,20 @@ pub struct DeadLetter {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body(pub Bytes);
 
-#[derive(Serialize, Deserialize)]
-enum Form<T> {
+#[derive(Serialize)]
+enum Form<'a> {
     #[serde(rename = "body")]
-    Text(T),
+    Text(&'a str),
     #[serde(rename = "bodyBase64")]
     Base64(String),
+}
+
+/// Both members, of which a dead letter has one.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Members {
+    body: Option<String>,
+    body_base64: Option<String>,
 }
 
 impl Serialize for Body {
@@ -149,13 +188,15 @@ impl Serialize for Body {
 
 impl<'de> Deserialize<'de> for Body {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Form::<String>::deserialize(deserializer)? {
-            Form::Text(text) => Ok(Self(Bytes::from(text))),
-            Form::Base64(text) => BASE64
-                .decode(text)
-                .map(|bytes| Self(Bytes::from(bytes)))
-                .map_err(|error| serde::de::Error::custom(format_args!("bodyBase64 is not base64: {error}"))),
-        }
+        let text = match Members::deserialize(deserializer)? {
+            Members { body: Some(text), body_base64: None } => return Ok(Self(Bytes::from(text))),
+            Members { body: None, body_base64: Some(text) } => text,
+            Members { body: Some(_), .. } => return Err(D::Error::custom("it has both body and bodyBase64")),
+            Members { body: None, .. } => return Err(D::Error::custom("it has neither body nor bodyBase64")),
+        };
+        let bytes =
+            BASE64.decode(text).map_err(|error| D::Error::custom(format_args!("bodyBase64 is not base64: {error}")))?;
+        Ok(Self(Bytes::from(bytes)))
     }
 }
 

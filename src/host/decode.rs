@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::{Event, EventBatch, HttpRequest, Partition, Properties, RetryContext, timestamp};
 
 /// The most events that a batch can have: far more than any host is configured to send.
-const MAX_EVENTS: usize = 10_000;
+pub(crate) const MAX_EVENTS: usize = 10_000;
 
 /// The `dataType` of the trigger in function.json: what the host makes of bodies. It cannot be told from a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,7 @@ mod invocation;
 mod time;
 
 pub use answer::{Answer, InvalidOutput, Output};
+pub(crate) use decode::MAX_EVENTS;
 pub use decode::{DataType, DecodeError};
 pub use event::{Event, EventBatch, Partition, Properties, RetryContext};
 pub use http::{HttpAnswer, HttpRequest};
