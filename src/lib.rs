@@ -4,6 +4,7 @@
 //! makes the twin of a device that registers, [`telemetry`] writes what devices send into their twins, [`lifecycle`]
 //! removes the twins of deleted devices. [`host`] speaks the host's protocol, [`digital_twins`] that of Azure Digital
 //! Twins, [`binding`] knows which twin is whose, [`outcome`] what becomes of a batch; [`app`] puts it all together.
+//! [`operate`] has the commands that operators run beside it.
 
 pub mod allocation;
 pub mod app;
@@ -14,6 +15,7 @@ pub mod digital_twins;
 pub mod host;
 pub mod lifecycle;
 pub mod logging;
+pub mod operate;
 pub mod outcome;
 #[cfg(test)]
 mod recorded;

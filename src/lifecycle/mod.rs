@@ -46,7 +46,7 @@ impl DeleteDeviceInTwin {
     }
 
     /// Works through a batch as far as it gets in the time of the attempt.
-    async fn work_through(&self, batch: &EventBatch, attempt: &Attempt) -> Work {
+    pub(crate) async fn work_through(&self, batch: &EventBatch, attempt: &Attempt) -> Work {
         let mut outcomes = Outcomes::of(batch.events.len());
         let mut pending = Vec::new();
         for (index, event) in batch.events.iter().enumerate() {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 pub use attempt::{Attempt, Failure, Unanswered};
 pub use once::Once;
+pub(crate) use report::probe;
 pub use report::{Outages, Report, Work};
 
 use crate::dead_letter::Reason;

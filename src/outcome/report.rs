@@ -153,7 +153,7 @@ impl Report<'_> {
 }
 
 /// Whether the service answers at all.
-async fn probe(client: &Client) -> Result<(), Error> {
+pub(crate) async fn probe(client: &Client) -> Result<(), Error> {
     match TwinId::parse(PROBE) {
         Ok(id) => client.get(&id).await.map(drop),
         Err(_) => Ok(()),

@@ -9,6 +9,7 @@
     reason = "a test that panics has failed: that is what it is for; nothing here is an interface"
 )]
 
+mod commands;
 mod digital_twins;
 mod documents;
 mod fixtures;

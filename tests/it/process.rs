@@ -30,7 +30,8 @@ fn help_and_version_are_printed() {
 fn an_unknown_argument_is_refused_with_a_hint() {
     let refused = output(&["serve"], &[]);
     assert_eq!(refused.status.code(), Some(64));
-    assert_eq!(text(&refused.stderr), "\"serve\" is not known here; try --help\n");
+    let hint = text(&refused.stderr);
+    assert!(hint.contains("unrecognized subcommand 'serve'") && hint.contains("--help"), "{hint}");
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl Mapping {
     ///
     /// # Errors
     /// What is wrong, each fault with its place.
-    pub(in crate::telemetry) fn parse(text: &[u8]) -> Result<Self, Vec<String>> {
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, Vec<String>> {
         let one = |fault: String| vec![fault];
         if text.len() as u64 > MAX_BYTES {
             return Err(one(format!("it is larger than {MAX_BYTES} bytes")));

@@ -3,6 +3,7 @@
 
 mod interruptions;
 mod lifecycle;
+mod operator;
 mod registrations;
 mod secrets;
 mod site;

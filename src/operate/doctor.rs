@@ -1,0 +1,93 @@
+//! `handler doctor`: what is wrong, and what to do about it.
+//!
+//! Findings are said as they are made: what takes long, or does not answer, comes after what is known already.
+
+mod finding;
+mod models;
+mod twins;
+
+use self::finding::{Finding, Level};
+use super::console::say;
+use super::{Error, Exit, settings};
+use crate::digital_twins::Client;
+use crate::settings::Credentials;
+use crate::telemetry::Mapping;
+
+pub(super) async fn run() -> Result<Exit, Error> {
+    let mut report = Report::to(|finding| say(finding));
+    check(&mut report).await;
+    say(&report);
+    Ok(if report.problems == 0 { Exit::Fine } else { Exit::Attention })
+}
+
+async fn check(report: &mut Report) {
+    let settings = match settings() {
+        Ok(settings) => settings,
+        Err(problems) => {
+            let problems = problems.as_slice().iter();
+            problems.for_each(|problem| report.tell(Finding::problem("settings", problem)));
+            return;
+        }
+    };
+    report.tell(Finding::good("settings", format_args!("for {}", settings.digital_twins.endpoint)));
+    let mapping = match settings.telemetry_mapping_file.as_deref().map(Mapping::read).transpose() {
+        Ok(mapping) => mapping.unwrap_or_default(),
+        Err(error) => {
+            report
+                .tell(Finding::problem("mapping", error).advise("the app does not start with it; see docs/mapping.md"));
+            Mapping::default()
+        }
+    };
+    match Client::connect(&settings.digital_twins, &settings.credentials) {
+        Ok(client) => {
+            report.tell(credentials(&settings.credentials));
+            twins::check(&client, &settings, &mapping, report).await;
+        }
+        Err(error) => report.tell(Finding::problem("credentials", error)),
+    }
+}
+
+/// Whose rights are looked at.
+fn credentials(credentials: &Credentials) -> Finding {
+    let finding = Finding::good("credentials", credentials);
+    match credentials {
+        Credentials::DeveloperTools => {
+            finding.advise("what follows is about this login; the app in Azure has an identity, and roles, of its own")
+        }
+        Credentials::ManagedIdentity { .. } | Credentials::ClientSecret { .. } => finding,
+    }
+}
+
+/// What was found so far.
+#[derive(Debug)]
+struct Report {
+    say: fn(&Finding),
+    problems: usize,
+    warnings: usize,
+}
+
+impl Report {
+    fn to(say: fn(&Finding)) -> Self {
+        Self { say, problems: 0, warnings: 0 }
+    }
+
+    fn tell(&mut self, finding: Finding) {
+        match finding.level {
+            Level::Problem => self.problems += 1,
+            Level::Warning => self.warnings += 1,
+            Level::Good | Level::Note => {}
+        }
+        (self.say)(&finding);
+    }
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let count = |count: usize, what: &str| match count {
+            0 => format!("no {what}s"),
+            1 => format!("1 {what}"),
+            many => format!("{many} {what}s"),
+        };
+        write!(f, "{}, {}", count(self.problems, "problem"), count(self.warnings, "warning"))
+    }
+}
