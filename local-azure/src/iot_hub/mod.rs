@@ -12,6 +12,7 @@ mod methods;
 mod names;
 mod policy;
 mod properties;
+mod query;
 mod registry;
 mod routing;
 mod service_api;

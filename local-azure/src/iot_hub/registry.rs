@@ -20,6 +20,8 @@ pub struct NewIdentity {
     pub status_reason: Option<String>,
     /// Whether it is an IoT Edge device.
     pub iot_edge: bool,
+    /// Who looks after a module, in the words of who makes it.
+    pub managed_by: Option<String>,
 }
 
 /// Which version of a thing may be changed.
@@ -228,6 +230,7 @@ impl NewIdentity {
             status_updated: None,
             keys: self.keys.unwrap_or_else(KeyPair::generate),
             iot_edge: self.iot_edge,
+            managed_by: self.managed_by,
         }
     }
 }
@@ -243,6 +246,7 @@ impl Identity {
             status_updated,
             keys: new.keys.unwrap_or_else(|| self.keys.clone()),
             iot_edge: new.iot_edge,
+            managed_by: new.managed_by,
         }
         .revised()
     }

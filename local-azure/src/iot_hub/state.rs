@@ -52,6 +52,9 @@ pub struct Identity {
     pub keys: KeyPair,
     /// Whether it is an IoT Edge device.
     pub iot_edge: bool,
+    /// Who looks after a module, in the words of who made it.
+    #[serde(default)]
+    pub managed_by: Option<String>,
 }
 
 impl Identity {

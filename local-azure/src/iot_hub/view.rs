@@ -26,7 +26,9 @@ impl IotHub {
         shown.insert("connectionStateUpdatedTime".into(), time(seen.changed));
         shown.insert("lastActivityTime".into(), time(seen.active));
         shown.insert("cloudToDeviceMessageCount".into(), entry.queue.len().into());
-        if at.module.is_none() {
+        if at.module.is_some() {
+            shown.insert("managedBy".into(), json!(identity.managed_by));
+        } else {
             shown.insert("status".into(), json!(identity.status));
             shown.insert("statusReason".into(), json!(identity.status_reason));
             shown.insert("statusUpdatedTime".into(), time(identity.status_updated));

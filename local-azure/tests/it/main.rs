@@ -18,6 +18,7 @@ mod event_hubs;
 mod functions_host;
 mod iot_hub;
 mod iot_hub_events;
+mod iot_hub_queries;
 mod iot_hub_service;
 mod iot_site;
 mod iot_wire;

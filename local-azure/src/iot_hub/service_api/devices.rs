@@ -17,7 +17,7 @@ use super::{
     request::{Needs, address, admit, condition, json},
 };
 use crate::{
-    iot_hub::{Address, Condition, Error, IotHub, KeyPair, NewIdentity, Status},
+    iot_hub::{Address, Condition, Error, IotHub, KeyPair, NewIdentity, Status, TwinPatch},
     sas::Key,
 };
 
@@ -40,6 +40,9 @@ struct Wanted {
     status_reason: Option<String>,
     authentication: Option<WantedAuthentication>,
     capabilities: Option<WantedCapabilities>,
+    managed_by: Option<String>,
+    #[serde(rename = "twinETag")]
+    twin_etag: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -109,6 +112,7 @@ impl Wanted {
             status: self.status.unwrap_or_default(),
             status_reason: self.status_reason,
             iot_edge: self.capabilities.unwrap_or_default().iot_edge,
+            managed_by: self.managed_by,
         })
     }
 }
@@ -233,26 +237,29 @@ pub(super) async fn bulk(State(hubs): State<Hubs>, headers: HeaderMap, body: Byt
     }
     let mut errors = Vec::new();
     for item in items {
+        let twin = TwinPatch::from_json(&item);
         let wanted = Wanted::from_value(item)?;
         let id = wanted.id.clone().unwrap_or_default();
-        if let Err(error) = bulk_one(&hub, &id, wanted) {
+        if let Err(error) = bulk_one(&hub, &id, wanted, &twin) {
             errors.push(json!({ "deviceId": id, "errorCode": error.code(), "errorStatus": error.name() }));
         }
     }
     Ok(Json(json!({ "isSuccessful": errors.is_empty(), "errors": errors, "warnings": [] })))
 }
 
-fn bulk_one(hub: &Arc<IotHub>, id: &str, wanted: Wanted) -> Result<(), Error> {
+fn bulk_one(hub: &Arc<IotHub>, id: &str, wanted: Wanted, twin: &TwinPatch) -> Result<(), Error> {
     let at = address(id, None)?;
     let mode = wanted.import_mode.clone().unwrap_or_default();
-    let condition = match &wanted.etag {
-        Some(etag) if mode.ends_with("IfMatchETag") => Condition::from_header(etag),
+    let only_if = |etag: &Option<String>| match etag {
+        Some(etag) if mode.to_ascii_lowercase().ends_with("ifmatchetag") => Condition::from_header(etag),
         _ => Condition::Any,
     };
+    let condition = only_if(&wanted.etag);
     match mode.to_ascii_lowercase().as_str() {
         "create" => hub.create(&at, wanted.identity()?).map(drop),
         "update" | "updateifmatchetag" => hub.update(&at, wanted.identity()?, &condition).map(drop),
         "delete" | "deleteifmatchetag" => hub.delete(&at, &condition),
+        "updatetwin" | "updatetwinifmatchetag" => hub.patch_twin(&at, twin, &only_if(&wanted.twin_etag)).map(drop),
         _ => Err(Error::ArgumentInvalid(format!("importMode \"{mode}\" is not supported"))),
     }
 }

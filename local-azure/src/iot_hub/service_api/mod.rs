@@ -4,6 +4,7 @@ mod answer;
 mod devices;
 mod methods;
 mod passing;
+mod queries;
 mod request;
 mod twins;
 
@@ -30,7 +31,9 @@ pub fn router(hubs: Vec<Arc<IotHub>>) -> Router {
     let hubs: Hubs = hubs.into();
     Router::new()
         .route("/devices", get(devices::list).post(devices::bulk))
-        .route("/devices/query", post(twins::query))
+        .route("/devices/query", post(queries::query))
+        .route("/statistics/devices", get(queries::devices))
+        .route("/statistics/service", get(queries::service))
         .route("/devices/{device}", device)
         .route("/devices/{device}/modules", get(devices::list_modules))
         .route("/devices/{device}/modules/{module}", module)

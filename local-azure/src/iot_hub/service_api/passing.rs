@@ -41,6 +41,8 @@ fn operation(method: &Method, path: &str) -> Option<&'static str> {
         ("/devices", &Method::GET) => "ListDevices",
         ("/devices", &Method::POST) => "BulkDevices",
         ("/devices/query", &Method::POST) => "QueryTwins",
+        ("/statistics/devices", &Method::GET) => "GetDeviceStatistics",
+        ("/statistics/service", &Method::GET) => "GetServiceStatistics",
         ("/devices/{device}", &Method::GET) => "GetDevice",
         ("/devices/{device}", &Method::PUT) => "CreateOrUpdateDevice",
         ("/devices/{device}", &Method::DELETE) => "DeleteDevice",
