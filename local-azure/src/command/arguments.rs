@@ -40,7 +40,7 @@ pub(crate) enum Command {
     },
     /// Start everything, run a command with the environment set, stop, exit with the command's code
     ///
-    /// Ports are chosen by the system. The command finds the addresses in the file that LOCAL_AZURE_ENDPOINTS names,
+    /// Ports that no option gives are chosen by the system. The command finds the addresses in the file that LOCAL_AZURE_ENDPOINTS names,
     /// and in the variables that clients of Azure read: ADT_SERVICE_URL, ADT_CA_FILE, IDENTITY_ENDPOINT,
     /// IDENTITY_HEADER, PROVISIONING_HOST, PROVISIONING_IDSCOPE, PROVISIONING_SYMMETRIC_KEY, PROVISIONING_CA_FILE,
     /// ADT_MODEL_ID, SSL_CERT_FILE, REQUESTS_CA_BUNDLE, NODE_EXTRA_CA_CERTS.
@@ -56,18 +56,18 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Azure Digital Twins and IoT Hub's service API, over TLS
-    #[arg(long, global = true, value_name = "PORT", default_value_t = Ports::default().https)]
-    https_port: u16,
-    /// DPS and IoT Hub for devices: MQTT over TLS
-    #[arg(long, global = true, value_name = "PORT", default_value_t = Ports::default().mqtt)]
-    mqtt_port: u16,
-    /// The Functions host
-    #[arg(long, global = true, value_name = "PORT", default_value_t = Ports::default().functions)]
-    functions_port: u16,
-    /// Control API and managed identity endpoint
-    #[arg(long, global = true, value_name = "PORT", default_value_t = Ports::default().control)]
-    control_port: u16,
+    /// Azure Digital Twins, IoT Hub and DPS, over TLS [default: 8443]
+    #[arg(long, global = true, value_name = "PORT")]
+    https_port: Option<u16>,
+    /// DPS and IoT Hub for devices: MQTT over TLS [default: 8883]
+    #[arg(long, global = true, value_name = "PORT")]
+    mqtt_port: Option<u16>,
+    /// The Functions host [default: 7071]
+    #[arg(long, global = true, value_name = "PORT")]
+    functions_port: Option<u16>,
+    /// Control API and managed identity endpoint [default: 8080]
+    #[arg(long, global = true, value_name = "PORT")]
+    control_port: Option<u16>,
     /// Let the system choose every port, with keys of this run only
     #[arg(long, global = true, conflicts_with_all = ["https_port", "mqtt_port", "functions_port", "control_port"])]
     free_ports: bool,
@@ -112,21 +112,19 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// What they ask for. `exec` always chooses free ports.
+    /// What they ask for. `exec` has keys of its own, and free ports where no option gives one.
     pub(crate) fn config(&self, command: &Command) -> Config {
         let base = Config::new(Path::new(CERTIFICATES).to_owned());
-        let base = if self.free_ports || matches!(command, Command::Exec { .. }) {
-            base.with_free_ports()
-        } else {
-            let ports = Ports {
-                https: self.https_port,
-                mqtt: self.mqtt_port,
-                functions: self.functions_port,
-                control: self.control_port,
-            };
-            Config { ports, ..base }
+        let base =
+            if self.free_ports || matches!(command, Command::Exec { .. }) { base.with_free_ports() } else { base };
+        let ports = Ports {
+            https: self.https_port.unwrap_or(base.ports.https),
+            mqtt: self.mqtt_port.unwrap_or(base.ports.mqtt),
+            functions: self.functions_port.unwrap_or(base.ports.functions),
+            control: self.control_port.unwrap_or(base.ports.control),
         };
         Config {
+            ports,
             app: self.app_root.clone().map_or(App::Compiled, App::Folder),
             handler: self.handler.clone(),
             hub_names: self.hub_names.clone(),
@@ -184,10 +182,21 @@ mod tests {
     }
 
     #[test]
-    fn exec_chooses_free_ports_and_credentials_of_its_own() {
-        let config = config("local-azure exec -- true");
-        assert_eq!(config.ports, Ports::FREE);
-        assert_ne!(config.credentials, local_azure::credentials::Credentials::published());
+    fn exec_chooses_free_ports_where_none_is_given_and_credentials_of_its_own() {
+        let free = config("local-azure exec -- true");
+        assert_eq!(free.ports, Ports::FREE);
+        assert_ne!(free.credentials, local_azure::credentials::Credentials::published());
+        let given = config("local-azure exec --https-port 443 -- true");
+        assert_eq!(given.ports, Ports { https: 443, ..Ports::FREE });
+    }
+
+    #[test]
+    fn help_names_the_default_ports() {
+        let help = <Arguments as clap::CommandFactory>::command().render_help().to_string();
+        let Ports { https, mqtt, functions, control } = Ports::default();
+        for port in [https, mqtt, functions, control] {
+            assert!(help.contains(&format!("[default: {port}]")), "{help}");
+        }
     }
 
     #[test]
