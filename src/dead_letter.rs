@@ -26,6 +26,10 @@ pub struct Reason {
     pub code: Code,
     /// One line for a reader: what came, what was wanted.
     pub detail: String,
+    /// Relationships that twins lost and that a reader may want to put back: the JSON document of each, as text, which
+    /// the host leaves as it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relationships: Vec<String>,
 }
 
 /// The kinds of failure that make dead letters.
@@ -53,6 +57,9 @@ pub enum Code {
     Model,
     /// Azure Digital Twins refused the change for good.
     Refused,
+    /// The device registered anew while its twin was being deleted; the twin stays, and of the relationships that were
+    /// deleted by then, not all can be put back.
+    Relationships,
     /// It failed at every attempt, in ways that should have passed, while the service as a whole worked.
     StillFailing,
 }
@@ -66,14 +73,22 @@ impl Reason {
             detail.truncate(detail.floor_char_boundary(MAX_DETAIL));
             detail.push_str("...");
         }
-        Self { code, detail }
+        Self { code, detail, relationships: Vec::new() }
+    }
+
+    /// The reason with relationships that were lost.
+    #[must_use]
+    pub fn with_relationships(mut self, documents: Vec<String>) -> Self {
+        self.relationships.extend(documents);
+        self
     }
 
     /// What failed `attempts` times, and last with `failure`.
     #[must_use]
     pub fn still_failing(attempts: u32, failure: Option<&Failure>) -> Self {
         let last = failure.map_or("no answer within the time for one attempt", Failure::detail);
-        Self::new(Code::StillFailing, format!("failed at each of {attempts} attempts, at last: {last}"))
+        let reason = Self::new(Code::StillFailing, format!("failed at each of {attempts} attempts, at last: {last}"));
+        reason.with_relationships(failure.map(|failure| failure.relationships().to_vec()).unwrap_or_default())
     }
 }
 

@@ -149,6 +149,11 @@ impl Service {
         self.inner().relationships.keys().cloned().collect()
     }
 
+    /// A relationship, `<source>/<id>`, with its ids.
+    pub(crate) fn relationship(&self, key: &str) -> Option<Value> {
+        self.inner().relationship(key)
+    }
+
     /// The calls since the last time of asking.
     pub(crate) fn calls(&self) -> Vec<String> {
         std::mem::take(&mut self.inner().calls)

@@ -132,6 +132,24 @@ impl Client {
         each(OPERATION, rows, IncomingRelationship::from_json)
     }
 
+    /// Reads a relationship, its own properties included; `None` when it, or its source, does not exist.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn relationship(&self, source: &TwinId, id: &RelationshipId) -> Result<Option<Relationship>, Error> {
+        const OPERATION: &str = "get relationship";
+        let request = Request::new(self.relationship_url(source, id), Method::Get);
+        match self.wire.send(OPERATION, Class::Read, request).await {
+            Ok(answer) => Relationship::from_json(parse(OPERATION, &answer)?)
+                .map(Some)
+                .map_err(|error| Error::malformed(OPERATION, &error)),
+            Err(Error::NotFound { code, .. }) if ["DigitalTwinNotFound", "RelationshipNotFound"].contains(&&*code) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Makes a relationship, unless one with that id leaves the source already.
     ///
     /// # Errors

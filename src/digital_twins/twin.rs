@@ -224,6 +224,18 @@ impl Relationship {
         })
     }
 
+    /// The document of the relationship, with its ids.
+    #[must_use]
+    pub fn document(&self) -> Value {
+        let mut members = Map::new();
+        members.insert("$relationshipId".to_owned(), Value::String(self.id.to_string()));
+        members.insert("$sourceId".to_owned(), Value::String(self.source.to_string()));
+        if let Value::Object(rest) = self.to_json() {
+            members.extend(rest);
+        }
+        Value::Object(members)
+    }
+
     /// The document that makes it: ids that the path carries are left out.
     #[must_use]
     pub fn to_json(&self) -> Value {

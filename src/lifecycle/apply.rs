@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dtdl::ModelSet;
-use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 
 use super::decode::Deletion;
 use super::plan::{Change, plan};
+use super::removed::Removed;
 use crate::binding::{Bookkeeping, Directory};
 use crate::dead_letter::{Code, Reason};
-use crate::digital_twins::{Client, Condition, Error, RelationshipId, Twin, TwinId};
+use crate::digital_twins::{Client, Condition, Error, Twin, TwinId};
 use crate::outcome::{Attempt, Failure, LeftOut, Outcome, Unanswered};
 use crate::settings::OnDelete;
 
@@ -22,9 +22,6 @@ const QUERY_LAG: SignedDuration = SignedDuration::from_secs(15);
 /// How often a twin that changes under every try is read again.
 const MAX_LOOKS: usize = 10;
 
-/// Relationships of one twin that are deleted at once.
-const CONCURRENT: usize = 16;
-
 /// Applies deletions to twins.
 #[derive(Debug)]
 pub(super) struct Remover<'a> {
@@ -32,6 +29,8 @@ pub(super) struct Remover<'a> {
     pub(super) directory: &'a Directory,
     pub(super) attempt: &'a Attempt,
     pub(super) on_delete: OnDelete,
+    /// What twins lost that are not deleted yet.
+    pub(super) removed: &'a Removed,
     /// Twins that were unassigned.
     pub(super) unassigned: AtomicUsize,
     /// Twins that were deleted.
@@ -54,16 +53,21 @@ enum Try {
 }
 
 impl Remover<'_> {
-    /// Applies one deletion.
+    /// Applies one deletion. A twin that lives on after all gets back what it lost by then.
     ///
     /// # Errors
     /// A failure that may pass. What was done until then is done; the rest is found anew.
     pub(super) async fn apply(&self, deletion: &Deletion, now: Timestamp) -> Result<Outcome, Failure> {
-        match self.find_and_settle(deletion, now).await {
+        let ended = match self.find_and_settle(deletion, now).await {
             Ok(outcome) => Ok(outcome),
-            Err(Unanswered::Failed(failure)) => Err(failure),
             Err(Unanswered::Refused(error)) => Ok(Outcome::DeadLetter(Reason::new(Code::Refused, error.to_string()))),
-        }
+            Err(Unanswered::Failed(failure)) => Err(failure),
+        };
+        let ended = match ended {
+            Ok(outcome) => self.put_back(&deletion.device).await.map(|lost| lost.outcome(outcome)),
+            Err(failure) => Err(failure),
+        };
+        ended.map_err(|failure| failure.with_relationships(self.removed.documents_of(&deletion.device)))
     }
 
     async fn find_and_settle(&self, deletion: &Deletion, now: Timestamp) -> Result<Outcome, Unanswered> {
@@ -108,16 +112,20 @@ impl Remover<'_> {
                     return Ok(Outcome::LeftOut(rule));
                 }
             };
-            match self.change(twin, &change, &mut has_relationships).await? {
+            match self.change(deletion, twin, &change, &mut has_relationships).await? {
                 Try::Done => {
                     self.directory.forget(twin.id());
                     self.directory.forget_device(&deletion.device);
+                    self.removed.forget(&deletion.device, twin.id());
                     return Ok(Outcome::Applied);
                 }
                 Try::Changed => match self.read(twin.id()).await? {
                     Some(again) => sighting = again,
                     // Somebody else deleted it, or our own delete got through and its answer was lost.
-                    None => return Ok(Outcome::Applied),
+                    None => {
+                        self.removed.forget(&deletion.device, twin.id());
+                        return Ok(Outcome::Applied);
+                    }
                 },
                 Try::Related => has_relationships = true,
             }
@@ -125,7 +133,13 @@ impl Remover<'_> {
         Err(Unanswered::Failed(Failure::unsteady(format!("twin {} changes all the time", sighting.twin.id()))))
     }
 
-    async fn change(&self, twin: &Twin, change: &Change, has_relationships: &mut bool) -> Result<Try, Unanswered> {
+    async fn change(
+        &self,
+        deletion: &Deletion,
+        twin: &Twin,
+        change: &Change,
+        has_relationships: &mut bool,
+    ) -> Result<Try, Unanswered> {
         let condition = Condition::IfMatch(twin.etag().clone());
         let (answer, count) = match change {
             Change::Unassign(patch) if patch.is_empty() => return Ok(Try::Done),
@@ -135,7 +149,7 @@ impl Remover<'_> {
             }
             Change::Delete => {
                 if *has_relationships {
-                    self.delete_relationships(twin.id()).await?;
+                    self.delete_relationships(&deletion.device, twin.id()).await?;
                     *has_relationships = false;
                 }
                 (self.attempt.call(self.client.delete(twin.id(), condition)).await, &self.deleted)
@@ -152,28 +166,6 @@ impl Remover<'_> {
             }
             Err(unanswered) => Err(unanswered),
         }
-    }
-
-    /// Deletes all relationships that leave the twin or lead to it. One that is gone already is fine, and so is a twin
-    /// that is: the next read tells.
-    async fn delete_relationships(&self, twin: &TwinId) -> Result<(), Unanswered> {
-        let (outgoing, incoming) = futures::join!(
-            self.attempt.call(self.client.relationships(twin)),
-            self.attempt.call(self.client.incoming_relationships(twin)),
-        );
-        let outgoing = known(outgoing)?.unwrap_or_default().into_iter().map(|it| (it.source, it.id));
-        let incoming = known(incoming)?.unwrap_or_default().into_iter().map(|it| (it.source, it.id));
-        let all: Vec<_> = outgoing.chain(incoming).collect();
-        let deletions = all.into_iter().map(|(source, id)| self.delete_relationship(source, id));
-        let mut deletions = futures::stream::iter(deletions).buffer_unordered(CONCURRENT);
-        while let Some(deleted) = deletions.next().await {
-            deleted?;
-        }
-        Ok(())
-    }
-
-    async fn delete_relationship(&self, source: TwinId, id: RelationshipId) -> Result<(), Unanswered> {
-        known(self.attempt.call(self.client.delete_relationship(&source, &id)).await).map(drop)
     }
 
     async fn read(&self, id: &TwinId) -> Result<Option<Sighting>, Unanswered> {
@@ -193,7 +185,7 @@ impl Sighting {
 }
 
 /// The answer, or none where what was asked for does not exist.
-fn known<T>(answer: Result<T, Unanswered>) -> Result<Option<T>, Unanswered> {
+pub(super) fn known<T>(answer: Result<T, Unanswered>) -> Result<Option<T>, Unanswered> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(Unanswered::Refused(Error::NotFound { .. })) => Ok(None),

@@ -64,7 +64,8 @@ pub(super) fn decode(index: usize, event: &Event) -> Result<Deletion, Outcome> {
     deletion(index, event, device, body.tags.as_ref()).map_err(Outcome::DeadLetter)
 }
 
-fn device(event: &Event) -> Result<DeviceId, Reason> {
+/// The device that an event is about, deleted or not.
+pub(super) fn device(event: &Event) -> Result<DeviceId, Reason> {
     let text = text(event, "deviceId").ok_or_else(|| missing("deviceId"))?;
     DeviceId::parse(text).map_err(|error| Reason::new(Code::Properties, format!("deviceId: {error}")))
 }

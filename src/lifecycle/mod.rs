@@ -6,6 +6,8 @@
 mod apply;
 mod decode;
 mod plan;
+mod relationships;
+mod removed;
 
 use std::num::NonZeroU32;
 use std::sync::atomic::AtomicUsize;
@@ -15,6 +17,7 @@ use futures::StreamExt;
 use jiff::Timestamp;
 
 use self::apply::Remover;
+use self::removed::Removed;
 use crate::binding::Directory;
 use crate::digital_twins::Client;
 use crate::host::{Answer, EventBatch, EventFunction, InvocationId};
@@ -35,6 +38,7 @@ pub struct DeleteDeviceInTwin {
     settings: Lifecycle,
     max_attempts: NonZeroU32,
     outages: Outages,
+    removed: Removed,
 }
 
 impl DeleteDeviceInTwin {
@@ -42,7 +46,7 @@ impl DeleteDeviceInTwin {
     /// `max_attempts` at a batch, what alone still fails becomes dead letters.
     #[must_use]
     pub fn new(client: Client, directory: Directory, settings: Lifecycle, max_attempts: NonZeroU32) -> Self {
-        Self { client, directory, settings, max_attempts, outages: Outages::new() }
+        Self { client, directory, settings, max_attempts, outages: Outages::new(), removed: Removed::new() }
     }
 
     /// Works through a batch as far as it gets in the time of the attempt.
@@ -60,6 +64,7 @@ impl DeleteDeviceInTwin {
             directory: &self.directory,
             attempt,
             on_delete: self.settings.on_delete,
+            removed: &self.removed,
             unassigned: AtomicUsize::new(0),
             deleted: AtomicUsize::new(0),
         };
@@ -97,7 +102,14 @@ impl EventFunction for DeleteDeviceInTwin {
     async fn run(&self, batch: EventBatch, _invocation: &InvocationId) -> Answer {
         let attempt = Attempt::begin(&batch, self.max_attempts);
         let work = attempt.work(self.work_through(&batch, &attempt)).await;
-        Report { function: NAME, batch: &batch, attempt: &attempt }.conclude(work, &self.client, &self.outages).await
+        let report = Report { function: NAME, batch: &batch, attempt: &attempt };
+        let answer = report.conclude(work, &self.client, &self.outages).await;
+        if matches!(answer, Answer::Done { .. }) {
+            // What is lost for good is in the dead letters now.
+            let devices = batch.events.iter().filter_map(|event| decode::device(event).ok());
+            devices.for_each(|device| self.removed.forget_device(&device));
+        }
+        answer
     }
 }
 

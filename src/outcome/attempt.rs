@@ -29,19 +29,33 @@ pub struct Failure {
     detail: String,
     /// Nothing failed: the time for it has not come.
     is_early: bool,
+    relationships: Vec<String>,
 }
 
 impl Failure {
     /// It is too early to tell, for instance because queries lag behind.
     #[must_use]
     pub fn early(detail: impl Into<String>) -> Self {
-        Self { detail: detail.into(), is_early: true }
+        Self { is_early: true, ..Self::unsteady(detail) }
     }
 
     /// What went on changing under every try.
     #[must_use]
     pub fn unsteady(detail: impl Into<String>) -> Self {
-        Self { detail: detail.into(), is_early: false }
+        Self { detail: detail.into(), is_early: false, relationships: Vec::new() }
+    }
+
+    /// The failure, which leaves these relationships deleted (their documents) as long as it lasts.
+    #[must_use]
+    pub fn with_relationships(mut self, documents: Vec<String>) -> Self {
+        self.relationships = documents;
+        self
+    }
+
+    /// Relationships that were deleted, and should not be.
+    #[must_use]
+    pub fn relationships(&self) -> &[String] {
+        &self.relationships
     }
 
     /// The attempt's time was over first.
@@ -58,7 +72,7 @@ impl Failure {
 
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        Self { detail: error.to_string(), is_early: false }
+        Self::unsteady(error.to_string())
     }
 }
 

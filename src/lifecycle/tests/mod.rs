@@ -1,5 +1,7 @@
 //! The whole function, against an Azure Digital Twins instance in memory.
 
+mod relationships;
+
 use serde_json::{Value, json};
 
 use super::*;
