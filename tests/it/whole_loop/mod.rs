@@ -1,9 +1,12 @@
 //! The whole loop on a local-azure in this process, with the real handler as a process of its own: what devices and
 //! operators do goes over the wire, and so does most of what is then looked at.
 
+mod chance;
+mod instances;
 mod interruptions;
 mod lifecycle;
 mod operator;
+mod races;
 mod registrations;
 mod secrets;
 mod site;

@@ -31,7 +31,7 @@ pub const TELEMETRY: &str = "DeviceTelemetryToTwinFunc";
 pub const LIFECYCLE: &str = "DeleteDeviceInTwinFunc";
 
 /// Nothing here waits that long, unless for what will never be.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A local-azure at work. It ends when it is dropped.
 pub struct Site {
