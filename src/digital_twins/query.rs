@@ -79,6 +79,19 @@ impl PropertyName {
     }
 }
 
+/// A property of the twin, as it stands in a query.
+struct Operand(PropertyName);
+
+impl fmt::Display for Operand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(PropertyName(name)) = self;
+        match RESERVED.iter().any(|word| word.eq_ignore_ascii_case(name)) {
+            true => write!(f, "T.[[{name}]]"),
+            false => write!(f, "T.{name}"),
+        }
+    }
+}
+
 /// A condition on the twins that a query returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter(String);
@@ -87,16 +100,19 @@ impl Filter {
     /// The string property has one of `values`. No value: no twin.
     #[must_use]
     pub fn property_in<'a>(name: PropertyName, values: impl IntoIterator<Item = &'a str>) -> Self {
-        if RESERVED.iter().any(|word| word.eq_ignore_ascii_case(name.0)) {
-            return Self::in_list(&format!("T.[[{}]]", name.0), values);
-        }
-        Self::in_list(&format!("T.{}", name.0), values)
+        Self::in_list(&Operand(name).to_string(), values)
     }
 
     /// The twin's id is one of `ids`.
     #[must_use]
     pub fn id_in<'a>(ids: impl IntoIterator<Item = &'a str>) -> Self {
         Self::in_list("T.$dtId", ids)
+    }
+
+    /// The property is set.
+    #[must_use]
+    pub fn is_defined(name: PropertyName) -> Self {
+        Self(format!("IS_DEFINED({})", Operand(name)))
     }
 
     /// The twin's model is `model` or extends it.
