@@ -59,23 +59,25 @@ impl Client {
     /// # Errors
     /// [`ConnectError`].
     pub fn connect(twins: &settings::DigitalTwins, credentials: &Credentials) -> Result<Self, ConnectError> {
-        let http = http_client(twins.ca_file.as_deref())?;
+        let http = http_client(twins.ca_file.as_deref(), |builder| builder)?;
         let credential = credential(credentials, &http)?;
         let transport = Transport::new(Arc::new(http));
         Ok(Self::new(twins.endpoint.clone(), credential, transport, twins.pace_percent))
     }
 }
 
-/// An HTTP client that trusts the system's roots and those in `ca_file`.
-fn http_client(ca_file: Option<&Path>) -> Result<reqwest::Client, ConnectError> {
+/// An HTTP client that trusts the system's roots and those in `ca_file`, and is as `configure` makes it.
+pub(crate) fn http_client(
+    ca_file: Option<&Path>,
+    configure: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+) -> Result<reqwest::Client, ConnectError> {
     let roots = ca_file.map(certificates).transpose()?.unwrap_or_default();
-    reqwest::Client::builder()
+    let builder = reqwest::Client::builder()
         .tls_certs_merge(roots)
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(|error| ConnectError::Http { reason: chain(&error) })
+        .redirect(reqwest::redirect::Policy::none());
+    configure(builder).build().map_err(|error| ConnectError::Http { reason: chain(&error) })
 }
 
 fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, ConnectError> {
@@ -88,7 +90,11 @@ fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, ConnectError> 
     }
 }
 
-fn credential(credentials: &Credentials, http: &reqwest::Client) -> Result<Arc<dyn TokenCredential>, ConnectError> {
+/// The credential that the settings choose.
+pub(crate) fn credential(
+    credentials: &Credentials,
+    http: &reqwest::Client,
+) -> Result<Arc<dyn TokenCredential>, ConnectError> {
     let credential: azure_core::Result<Arc<dyn TokenCredential>> = match credentials {
         Credentials::ManagedIdentity { client_id } => {
             let options = ManagedIdentityCredentialOptions {

@@ -144,7 +144,7 @@ fn cause<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error +
 }
 
 /// The messages of an error and of its causes, each once, on one line. The pipeline keeps tokens out of them.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = String::new();
     for error in std::iter::successors(Some(error), |error| error.source()) {
         let message = one_line(error.to_string());

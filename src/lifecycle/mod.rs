@@ -17,11 +17,13 @@ use futures::StreamExt;
 use jiff::Timestamp;
 
 use self::apply::Remover;
+use self::decode::Deletion;
 use self::removed::Removed;
 use crate::binding::Directory;
-use crate::digital_twins::Client;
+use crate::device::{DeviceId, HubName};
+use crate::digital_twins::{Client, TwinId};
 use crate::host::{Answer, EventBatch, EventFunction, InvocationId};
-use crate::outcome::{Attempt, Outages, Outcomes, Report, Work};
+use crate::outcome::{Attempt, Failure, Outages, Outcome, Outcomes, Report, Work};
 use crate::settings::Lifecycle;
 
 /// The function's name, and its route.
@@ -49,6 +51,35 @@ impl DeleteDeviceInTwin {
         Self { client, directory, settings, max_attempts, outages: Outages::new(), removed: Removed::new() }
     }
 
+    /// Removes the twin of a device of which somebody else found out that `hub` does not have it any more, as the event
+    /// of its deletion at `time` would: by the same guards, and under the same setting.
+    ///
+    /// # Errors
+    /// A failure that may pass.
+    pub(crate) async fn remove(
+        &self,
+        twin: TwinId,
+        device: DeviceId,
+        hub: HubName,
+        time: Timestamp,
+    ) -> Result<Outcome, Failure> {
+        let attempt = Attempt::first(self.max_attempts);
+        let deletion = Deletion { event: 0, device, hub, time, source_time: time, tagged: Some(twin) };
+        attempt.work(self.remover(&attempt).apply(&deletion, Timestamp::now())).await
+    }
+
+    fn remover<'a>(&'a self, attempt: &'a Attempt) -> Remover<'a> {
+        Remover {
+            client: &self.client,
+            directory: &self.directory,
+            attempt,
+            on_delete: self.settings.on_delete,
+            removed: &self.removed,
+            unassigned: AtomicUsize::new(0),
+            deleted: AtomicUsize::new(0),
+        }
+    }
+
     /// Works through a batch as far as it gets in the time of the attempt.
     pub(crate) async fn work_through(&self, batch: &EventBatch, attempt: &Attempt) -> Work {
         let mut outcomes = Outcomes::of(batch.events.len());
@@ -59,15 +90,7 @@ impl DeleteDeviceInTwin {
                 Err(outcome) => outcomes.settle(index, outcome),
             }
         }
-        let remover = Remover {
-            client: &self.client,
-            directory: &self.directory,
-            attempt,
-            on_delete: self.settings.on_delete,
-            removed: &self.removed,
-            unassigned: AtomicUsize::new(0),
-            deleted: AtomicUsize::new(0),
-        };
+        let remover = self.remover(attempt);
         let mut tries = 0;
         while !pending.is_empty() {
             let now = Timestamp::now();

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use dtdl::ModelId;
+use jiff::SignedDuration;
 
 const AFTER_HELP: &str = "\
 Without a command it serves the Azure Functions host that started it, see customHandler in host.json. To do that on \
@@ -43,7 +44,21 @@ pub(super) enum Command {
     /// roles holds for the credentials that it used, which are not those of the app unless it runs where the app does.
     ///
     /// Exit code 0: no problem was found. 1: some were. Warnings and notes are no problems.
-    Doctor,
+    Doctor(DoctorArguments),
+    /// Compare the devices of IoT hubs with their twins
+    ///
+    /// Finds twins that are bound to devices which their hub no longer has, devices without a twin, and tags (dtId,
+    /// dtmi) or HubName that disagree. Only shows what it would do, unless --apply is given. Twins that wait for their
+    /// device's first registration are no difference, and twins of hubs that are not named are left alone.
+    ///
+    /// What is changed is read again first, every change is conditional, and a twin is removed by the guards, and the
+    /// setting LIFECYCLE_ON_DELETE, by which the event of the deletion would have removed it.
+    ///
+    /// IoT Hub is reached by the connection strings in IOTHUB_CONNECTION_STRING or --connection-string-file (policy
+    /// "service" is enough), or by login (--hub; role "IoT Hub Twin Contributor").
+    ///
+    /// Exit code 0: there is no difference (left). 1: there are some.
+    Reconcile(ReconcileArguments),
     /// Show what a telemetry message would write, without Azure
     ///
     /// Exit code 0: the message would be applied whole. 1: something of it would not be written, or it would become a
@@ -59,6 +74,41 @@ pub(super) struct ReplayArguments {
     /// Only show what is in the files; needs no settings
     #[arg(long)]
     pub(super) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArguments {
+    #[command(flatten)]
+    pub(super) hubs: HubArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct HubArguments {
+    /// Host name of an IoT hub, reached by login; can be given several times
+    #[arg(long = "hub", value_name = "HOST")]
+    pub(super) hosts: Vec<String>,
+    /// File with connection strings of IoT hubs, one a line [default: the value of IOTHUB_CONNECTION_STRING]
+    #[arg(long, value_name = "FILE")]
+    pub(super) connection_string_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReconcileArguments {
+    #[command(flatten)]
+    pub(super) hubs: HubArguments,
+    /// Do what was found to be done
+    #[arg(long)]
+    pub(super) apply: bool,
+    /// The hubs named are all that there are: also twins without HubName count as theirs
+    #[arg(long)]
+    pub(super) all_hubs: bool,
+    /// Leave twins alone whose device registered less than this ago: it may not have appeared in its hub yet [default:
+    /// 15m]
+    #[arg(long, value_name = "TIME", default_value = "15m", hide_default_value = true)]
+    pub(super) grace: SignedDuration,
+    /// Apply nothing if more twins than this would be removed [default: 100]
+    #[arg(long, value_name = "N", default_value_t = 100, hide_default_value = true)]
+    pub(super) max_removals: usize,
 }
 
 #[derive(Debug, Args)]

@@ -7,20 +7,21 @@ mod models;
 mod twins;
 
 use self::finding::{Finding, Level};
+use super::command_line::DoctorArguments;
 use super::console::say;
-use super::{Error, Exit, settings};
+use super::{Error, Exit, iot_hub, settings};
 use crate::digital_twins::Client;
-use crate::settings::Credentials;
+use crate::settings::{Credentials, Settings};
 use crate::telemetry::Mapping;
 
-pub(super) async fn run() -> Result<Exit, Error> {
+pub(super) async fn run(arguments: &DoctorArguments) -> Result<Exit, Error> {
     let mut report = Report::to(|finding| say(finding));
-    check(&mut report).await;
+    check(arguments, &mut report).await;
     say(&report);
     Ok(if report.problems == 0 { Exit::Fine } else { Exit::Attention })
 }
 
-async fn check(report: &mut Report) {
+async fn check(arguments: &DoctorArguments, report: &mut Report) {
     let settings = match settings() {
         Ok(settings) => settings,
         Err(problems) => {
@@ -45,6 +46,7 @@ async fn check(report: &mut Report) {
         }
         Err(error) => report.tell(Finding::problem("credentials", error)),
     }
+    hubs(arguments, &settings, report).await;
 }
 
 /// Whose rights are looked at.
@@ -55,6 +57,25 @@ fn credentials(credentials: &Credentials) -> Finding {
             finding.advise("what follows is about this login; the app in Azure has an identity, and roles, of its own")
         }
         Credentials::ManagedIdentity { .. } | Credentials::ClientSecret { .. } => finding,
+    }
+}
+
+async fn hubs(arguments: &DoctorArguments, settings: &Settings, report: &mut Report) {
+    let hubs = match iot_hub::hubs(&arguments.hubs, settings) {
+        Ok(hubs) => hubs,
+        Err(error) => return report.tell(Finding::problem("IoT Hub", error)),
+    };
+    if hubs.is_empty() {
+        report.tell(
+            Finding::note("IoT Hub", "not checked: no hub is named")
+                .advise("the app needs no access to it; to check yours, use IOTHUB_CONNECTION_STRING or --hub"),
+        );
+    }
+    for hub in hubs {
+        report.tell(match hub.check().await {
+            Ok(()) => Finding::good("IoT Hub", format_args!("{} answers, and device twins can be read", hub.name())),
+            Err(error) => Finding::problem("IoT Hub", error),
+        });
     }
 }
 

@@ -6,8 +6,10 @@
 mod command_line;
 mod console;
 mod doctor;
+mod iot_hub;
 mod map_test;
 mod model_files;
+mod reconcile;
 mod replay;
 
 use std::ffi::OsString;
@@ -49,12 +51,18 @@ enum Error {
     Connect(#[from] ConnectError),
     #[error(transparent)]
     Models(#[from] model_files::ModelFileError),
+    #[error(transparent)]
+    Hub(#[from] iot_hub::HubError),
     #[error("Azure Digital Twins: {0}; handler doctor says more")]
     DigitalTwins(#[from] crate::digital_twins::Error),
     #[error("{0}: {1}")]
     File(String, std::io::Error),
     #[error("the runtime does not start: {0}")]
     Runtime(std::io::Error),
+    #[error("--grace {0}: {1}")]
+    Grace(jiff::SignedDuration, jiff::Error),
+    #[error("{removals} twins would be removed, more than --max-removals {limit}: nothing was changed")]
+    TooManyRemovals { removals: usize, limit: usize },
     #[error(
         "nothing could be applied any more, last of {file}: {reason}; replay it and the files after it again later"
     )]
@@ -101,7 +109,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 async fn dispatch(command: &Command) -> Result<Exit, Error> {
     match command {
         Command::Replay(arguments) => replay::run(arguments).await,
-        Command::Doctor => doctor::run().await,
+        Command::Doctor(arguments) => doctor::run(arguments).await,
+        Command::Reconcile(arguments) => reconcile::run(arguments).await,
         Command::MapTest(arguments) => map_test::run(arguments),
     }
 }
@@ -109,6 +118,14 @@ async fn dispatch(command: &Command) -> Result<Exit, Error> {
 /// An environment variable; one that is not Unicode is taken as well as can be.
 fn variable(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// Why something is not done, with the relationships that were deleted on the way: who reads it can make them again.
+fn reason(detail: &str, lost: &[String]) -> String {
+    match lost {
+        [] => detail.to_owned(),
+        _ => format!("{detail}; relationships that were deleted by then, to be made again: {}", lost.join(" ")),
+    }
 }
 
 fn settings() -> Result<Settings, Problems> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use self::document::{Function, Letter, Letters};
 use super::command_line::ReplayArguments;
 use super::console::{Progress, complain, inline, say};
-use super::{Error, Exit, settings};
+use super::{Error, Exit, reason, settings};
 use crate::binding::Directory;
 use crate::digital_twins::Client;
 use crate::host::{EventBatch, Partition};
@@ -149,7 +149,10 @@ impl Replay {
         };
         let mut failures: BTreeMap<usize, String> = outcomes
             .open()
-            .map(|(index, failure)| (index, failure.map_or("no answer in time", |failure| failure.detail()).to_owned()))
+            .map(|(index, failure)| {
+                let told = failure.map(|failure| reason(failure.detail(), failure.relationships()));
+                (index, told.unwrap_or_else(|| "no answer in time".to_owned()))
+            })
             .collect();
         let end = |index| match outcomes.get(index) {
             Some(outcome) => End::Settled(outcome.clone()),
@@ -173,8 +176,8 @@ impl fmt::Display for End {
             Self::Settled(Outcome::Applied) => f.write_str("applied"),
             Self::Settled(Outcome::Superseded) => f.write_str("superseded by newer values"),
             Self::Settled(Outcome::LeftOut(rule)) => write!(f, "left out by the rule {}", rule.label()),
-            Self::Settled(Outcome::DeadLetter(reason)) => {
-                write!(f, "still a dead letter: {}", inline(&reason.detail))
+            Self::Settled(Outcome::DeadLetter(letter)) => {
+                write!(f, "still a dead letter: {}", inline(&reason(&letter.detail, &letter.relationships)))
             }
             Self::Failed(reason) => write!(f, "failed for now: {}", inline(reason)),
         }

@@ -102,6 +102,12 @@ impl Attempt {
         Self::after(batch.retry.map_or(0, |retry| retry.retry_count), max_attempts)
     }
 
+    /// The first attempt at what is in no batch.
+    #[must_use]
+    pub fn first(max_attempts: NonZeroU32) -> Self {
+        Self::after(0, max_attempts)
+    }
+
     fn after(retries: u32, max_attempts: NonZeroU32) -> Self {
         let begun = Instant::now();
         Self {

@@ -45,10 +45,11 @@ fn the_program_says_what_it_can_do() {
     Usage: handler <COMMAND>
 
     Commands:
-      replay    Apply dead letters again
-      doctor    Check settings, credentials, roles and models, and say what to do
-      map-test  Show what a telemetry message would write, without Azure
-      help      Print this message or the help of the given subcommand(s)
+      replay     Apply dead letters again
+      doctor     Check settings, credentials, roles and models, and say what to do
+      reconcile  Compare the devices of IoT hubs with their twins
+      map-test   Show what a telemetry message would write, without Azure
+      help       Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help     Print help
@@ -107,12 +108,66 @@ fn doctor_says_what_it_takes() {
 
     Exit code 0: no problem was found. 1: some were. Warnings and notes are no problems.
 
-    Usage: handler doctor
+    Usage: handler doctor [OPTIONS]
 
     Options:
+          --hub <HOST>
+              Host name of an IoT hub, reached by login; can be given several times
+
+          --connection-string-file <FILE>
+              File with connection strings of IoT hubs, one a line [default: the value of
+              IOTHUB_CONNECTION_STRING]
+
       -h, --help
               Print help (see a summary with '-h')
     ");
+}
+
+#[test]
+fn reconcile_says_what_it_takes() {
+    insta::assert_snapshot!(help(&["reconcile", "--help"]), @r#"
+    Compare the devices of IoT hubs with their twins
+
+    Finds twins that are bound to devices which their hub no longer has, devices without a twin, and
+    tags (dtId, dtmi) or HubName that disagree. Only shows what it would do, unless --apply is given.
+    Twins that wait for their device's first registration are no difference, and twins of hubs that are
+    not named are left alone.
+
+    What is changed is read again first, every change is conditional, and a twin is removed by the
+    guards, and the setting LIFECYCLE_ON_DELETE, by which the event of the deletion would have removed
+    it.
+
+    IoT Hub is reached by the connection strings in IOTHUB_CONNECTION_STRING or --connection-string-file
+    (policy "service" is enough), or by login (--hub; role "IoT Hub Twin Contributor").
+
+    Exit code 0: there is no difference (left). 1: there are some.
+
+    Usage: handler reconcile [OPTIONS]
+
+    Options:
+          --hub <HOST>
+              Host name of an IoT hub, reached by login; can be given several times
+
+          --connection-string-file <FILE>
+              File with connection strings of IoT hubs, one a line [default: the value of
+              IOTHUB_CONNECTION_STRING]
+
+          --apply
+              Do what was found to be done
+
+          --all-hubs
+              The hubs named are all that there are: also twins without HubName count as theirs
+
+          --grace <TIME>
+              Leave twins alone whose device registered less than this ago: it may not have appeared in
+              its hub yet [default: 15m]
+
+          --max-removals <N>
+              Apply nothing if more twins than this would be removed [default: 100]
+
+      -h, --help
+              Print help (see a summary with '-h')
+    "#);
 }
 
 #[test]

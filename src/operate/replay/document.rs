@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::dead_letter::{DeadLetter, Document};
 use crate::host::{Event, Properties};
+use crate::operate::reason;
 use crate::{lifecycle, telemetry};
 
 /// The largest document that is read, in bytes. The host writes one a batch: 256 messages of 256 KB, as JSON texts in
@@ -120,7 +121,7 @@ impl Letter {
                 offset: None,
                 enqueued_time: letter.source_time,
             },
-            reason: letter.reason.detail,
+            reason: reason(&letter.reason.detail, &letter.reason.relationships),
         }
     }
 }

@@ -152,3 +152,15 @@ async fn what_fails_beside_others_does_not_stop_them() {
     assert!(lines[0].contains("failed for now") && lines[1].ends_with(": applied"), "{lines:?}");
     assert_eq!((tally.failed, tally.applied), (1, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_fails_halfway_tells_which_relationships_it_took() {
+    let service = service();
+    service.with_twins(|twins| twins.put("hall", json!({ "$metadata": { "$model": MODEL } })));
+    service.relate("hall", "r-1", "thermo-01");
+    service.fail("DELETE thermo-01", 503, "Unavailable");
+    let deletion = letters(Function::Lifecycle, [lifecycle_event("device_deleted")]);
+    let (lines, ..) = applied(&replay(&service), deletion).await;
+    assert!(lines[0].contains("failed for now: ") && lines[0].contains("to be made again: {"), "{lines:?}");
+    assert!(lines[0].contains(r#""$relationshipId":"r-1""#), "{lines:?}");
+}

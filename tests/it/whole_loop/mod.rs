@@ -7,6 +7,7 @@ mod interruptions;
 mod lifecycle;
 mod operator;
 mod races;
+mod reconcile;
 mod registrations;
 mod secrets;
 mod site;

@@ -139,6 +139,8 @@ async fn the_doctor_finds_a_good_setup_good() {
     ok       Azure Digital Twins: allows to read models; it has 2
     note     dtmi:contosocom:DigitalTwins:Space;1: has none of HubRegistrationId, HubDeviceId and HubName: fine for what is no device. A device of it has the twin that bears its name, and no HubName: a move between hubs cannot be told from a deletion
     ok       dtmi:contosocom:DigitalTwins:Thermostat;2: carries all guards (HubRegistrationId, HubDeviceId, HubName)
+    note     IoT Hub: not checked: no hub is named
+             -> the app needs no access to it; to check yours, use IOTHUB_CONNECTION_STRING or --hub
     no problems, no warnings
     ");
     assert_eq!(site.running.services().digital_twins.twin_count(), twins);
@@ -173,6 +175,8 @@ async fn the_doctor_names_what_each_model_lacks() {
              -> upload the model, or mend the setting
     warning  ALLOCATION_MODELS: names dtmi:other:*, and Azure Digital Twins has no such model
              -> upload the model, or mend the setting
+    note     IoT Hub: not checked: no hub is named
+             -> the app needs no access to it; to check yours, use IOTHUB_CONNECTION_STRING or --hub
     no problems, 5 warnings
     ");
 }
