@@ -102,7 +102,7 @@ pub(super) struct ReconcileArguments {
     /// The hubs named are all that there are: also twins without HubName count as theirs
     #[arg(long)]
     pub(super) all_hubs: bool,
-    /// Leave twins alone whose device registered less than this ago: it may not have appeared in its hub yet [default:
+    /// Leave twins alone that were bound less than this ago: their device may not have appeared in its hub yet [default:
     /// 15m]
     #[arg(long, value_name = "TIME", default_value = "15m", hide_default_value = true)]
     pub(super) grace: SignedDuration,

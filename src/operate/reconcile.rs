@@ -32,15 +32,12 @@ pub(super) async fn run(arguments: &ReconcileArguments) -> Result<Exit, Error> {
         return Err(HubError::None.into());
     }
     let grace = arguments.grace;
-    let registered_before = Timestamp::now().checked_sub(grace).map_err(|error| Error::Grace(grace, error))?;
+    let bound_before = Timestamp::now().checked_sub(grace).map_err(|error| Error::Grace(grace, error))?;
     let client = Client::connect(&settings.digital_twins, &settings.credentials)?;
     let directory = Directory::new(client.clone(), u64::try_from(settings.twin_cache_size.get()).unwrap_or(u64::MAX));
     let Look { devices, twins } = look::look(&client, &directory, &hubs).await?;
-    let scope = Scope {
-        hubs: hubs.iter().map(|hub| hub.name().clone()).collect(),
-        all_hubs: arguments.all_hubs,
-        registered_before,
-    };
+    let scope =
+        Scope { hubs: hubs.iter().map(|hub| hub.name().clone()).collect(), all_hubs: arguments.all_hubs, bound_before };
     let Plan { differences, counts } = plan(&devices, &twins, &scope);
     say(&counts);
     let (removals, limit) = (differences.iter().filter(|it| it.removes_a_twin()).count(), arguments.max_removals);
@@ -59,7 +56,7 @@ pub(super) async fn run(arguments: &ReconcileArguments) -> Result<Exit, Error> {
     if differences.is_empty() {
         return Ok(Exit::Fine);
     }
-    let actor = Actor::new(&client, &hubs, &settings, directory, registered_before);
+    let actor = Actor::new(&client, &hubs, &settings, directory, bound_before);
     let left = mend(&actor, &differences).await;
     Ok(if left == 0 { Exit::Fine } else { Exit::Attention })
 }

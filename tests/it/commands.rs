@@ -159,8 +159,8 @@ fn reconcile_says_what_it_takes() {
               The hubs named are all that there are: also twins without HubName count as theirs
 
           --grace <TIME>
-              Leave twins alone whose device registered less than this ago: it may not have appeared in
-              its hub yet [default: 15m]
+              Leave twins alone that were bound less than this ago: their device may not have appeared
+              in its hub yet [default: 15m]
 
           --max-removals <N>
               Apply nothing if more twins than this would be removed [default: 100]

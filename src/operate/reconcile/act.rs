@@ -1,11 +1,13 @@
 //! Mends differences, each after a second look at what it is about.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use dtdl::{Contents, ModelId};
 use jiff::Timestamp;
 
 use super::difference::Difference;
+use super::plan::bound_at;
 use crate::binding::{Binding, Bookkeeping, Directory, HUB_DEVICE_ID, HUB_NAME, HUB_REGISTRATION_ID};
 use crate::device::{DeviceId, HubName};
 use crate::digital_twins::{Client, Condition, Creation, Error, NewTwin, Patch, Twin, TwinId};
@@ -22,8 +24,8 @@ pub(super) struct Actor<'a> {
     allowed: &'a AllowedModels,
     directory: Directory,
     lifecycle: DeleteDeviceInTwin,
-    /// Twins whose device registered later than this are not removed.
-    registered_before: Timestamp,
+    /// Twins that were bound later than this are not removed.
+    bound_before: Timestamp,
 }
 
 impl<'a> Actor<'a> {
@@ -32,11 +34,11 @@ impl<'a> Actor<'a> {
         hubs: &'a [Hub],
         settings: &'a Settings,
         directory: Directory,
-        registered_before: Timestamp,
+        bound_before: Timestamp,
     ) -> Self {
         let (twins, once) = (client.clone(), NonZeroU32::MIN);
         let lifecycle = DeleteDeviceInTwin::new(twins, directory.clone(), settings.lifecycle.clone(), once);
-        Self { client, hubs, allowed: &settings.allocation.models, directory, lifecycle, registered_before }
+        Self { client, hubs, allowed: &settings.allocation.models, directory, lifecycle, bound_before }
     }
 
     /// Mends a difference and says what was done.
@@ -63,11 +65,12 @@ impl<'a> Actor<'a> {
                 return Err(format!("hub {} has the device by now", hub.name()));
             }
         }
-        let (twin, bookkeeping) = self.twin(id).await?;
-        if !Binding::of(&twin, bookkeeping).is_to(device) {
+        // Queries show twins for some seconds that are gone.
+        let Some((twin, bookkeeping)) = self.find_twin(id).await? else { return Ok("is gone already".to_owned()) };
+        let since = self.bound_before;
+        if !Binding::of(&twin, bookkeeping).is_to(device) || bound_at(&twin).is_some_and(|bound| bound > since) {
             return Err("the twin changed meanwhile".to_owned());
         }
-        let since = self.registered_before;
         match self.lifecycle.remove(id.clone(), device.clone(), hub.clone(), since).await {
             Ok(Outcome::Applied) => Ok("removed".to_owned()),
             Ok(Outcome::LeftOut(rule)) => Err(format!("the rule {} keeps it", rule.label())),
@@ -162,15 +165,20 @@ impl<'a> Actor<'a> {
         now.ok_or_else(|| format!("hub {} does not have the device any more", device.hub))
     }
 
-    /// The twin as it is now, and what its model has. Twins outlive their model.
+    /// The twin as it is now, and what its model has.
     async fn twin(&self, id: &TwinId) -> Result<(Twin, Bookkeeping), String> {
-        let twin = self.client.get(id).await.map_err(text)?.ok_or_else(|| format!("twin {id} is gone"))?;
+        self.find_twin(id).await?.ok_or_else(|| format!("twin {id} is gone"))
+    }
+
+    async fn find_twin(&self, id: &TwinId) -> Result<Option<(Twin, Bookkeeping)>, String> {
+        let Some(twin) = self.client.get(id).await.map_err(text)? else { return Ok(None) };
         let models = match self.client.model(twin.model()).await {
-            Err(Error::NotFound { .. }) => std::sync::Arc::default(),
+            // Twins outlive their model.
+            Err(Error::NotFound { .. }) => Arc::default(),
             models => models.map_err(text)?,
         };
         let bookkeeping = Bookkeeping::of(&models, twin.model());
-        Ok((twin, bookkeeping))
+        Ok(Some((twin, bookkeeping)))
     }
 
     fn hub(&self, name: &HubName) -> Result<&Hub, String> {

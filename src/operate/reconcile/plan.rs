@@ -6,7 +6,7 @@ use dtdl::ModelId;
 use jiff::Timestamp;
 
 use super::difference::Difference;
-use crate::binding::{Binding, Bookkeeping, HUB_NAME, HUB_REGISTRATION_ID, registered_at};
+use crate::binding::{Binding, Bookkeeping, HUB_DEVICE_ID, HUB_NAME, HUB_REGISTRATION_ID, registered_at};
 use crate::device::{DeviceId, HubName};
 use crate::digital_twins::{Twin, TwinId};
 use crate::operate::iot_hub::Device;
@@ -19,8 +19,8 @@ pub(super) struct BoundTwin {
     device: DeviceId,
     binding: Binding,
     home: Home,
-    /// When the device registered last.
-    registered: Option<Timestamp>,
+    /// When the twin was bound last.
+    bound: Option<Timestamp>,
     /// Nothing says that its device ever registered: an operator made it for one that is still to come.
     is_waiting: bool,
 }
@@ -55,9 +55,16 @@ impl BoundTwin {
             is_waiting: twin.source_time(HUB_REGISTRATION_ID.as_str()).is_none() && home == Home::Unsaid,
             binding,
             home,
-            registered: registered_at(twin),
+            bound: bound_at(twin),
         })
     }
+}
+
+/// When the twin was bound last: its device registered, or somebody wrote one of the bookkeeping properties. Models
+/// without `HubRegistrationId` have the others to tell.
+pub(super) fn bound_at(twin: &Twin) -> Option<Timestamp> {
+    let updates = [HUB_DEVICE_ID, HUB_NAME].map(|property| twin.last_update_time(property.as_str()));
+    updates.into_iter().fold(registered_at(twin), Option::max)
 }
 
 /// What the comparison is about.
@@ -67,13 +74,13 @@ pub(super) struct Scope {
     pub(super) hubs: Vec<HubName>,
     /// There are no other hubs.
     pub(super) all_hubs: bool,
-    /// Twins whose device registered later than this are left alone: it may be about to appear in its hub.
-    pub(super) registered_before: Timestamp,
+    /// Twins that were bound later than this are left alone: their device may be about to appear in its hub.
+    pub(super) bound_before: Timestamp,
 }
 
 impl Scope {
     fn is_young(&self, twin: &BoundTwin) -> bool {
-        twin.registered.is_some_and(|registered| registered > self.registered_before)
+        twin.bound.is_some_and(|bound| bound > self.bound_before)
     }
 }
 
@@ -95,7 +102,7 @@ impl std::fmt::Display for Counts {
         for (count, why) in [
             (waiting, "waiting for their device's first registration"),
             (elsewhere, "of hubs that are not named"),
-            (young, "left alone because their device registered only just now"),
+            (young, "left alone because they were bound only just now"),
         ] {
             if *count > 0 {
                 write!(f, ", {count} {why}")?;

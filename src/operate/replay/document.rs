@@ -130,9 +130,13 @@ impl Letter {
 mod tests {
     use std::io::Write as _;
 
+    use bytes::Bytes;
+    use jiff::Timestamp;
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::dead_letter::{Body, Code, Reason};
 
     fn document(function: &str, letters: Value) -> Value {
         json!({ "version": 1, "function": function, "time": "2026-01-01T00:00:00Z", "deadLetters": letters })
@@ -166,6 +170,38 @@ mod tests {
         assert_eq!(event.sequence_number, Some(7));
         let lifecycle = document(lifecycle::NAME, json!([])).to_string();
         assert_eq!(parse(lifecycle.as_bytes()).unwrap().function, Function::Lifecycle);
+    }
+
+    proptest! {
+        /// Whatever the event: what the app writes comes back the same.
+        #[test]
+        fn what_was_written_is_what_is_replayed(
+            body in prop::collection::vec(any::<u8>(), 0..64),
+            text in any::<String>(),
+            number in any::<i64>(),
+            sequence in prop::option::of(any::<i64>()),
+        ) {
+            let members = |value: Value| value.as_object().unwrap().clone();
+            let properties = json!({ "text": text, "number": number, "null": null });
+            let letter = DeadLetter {
+                reason: Reason::new(Code::Body, text),
+                device_id: None,
+                source_time: Timestamp::from_millisecond(number % 1_000_000_000_000).ok(),
+                sequence_number: sequence,
+                partition: None,
+                properties: members(properties.clone()),
+                system_properties: members(properties.clone()),
+                body: Body(Bytes::copy_from_slice(&body)),
+            };
+            let source_time = letter.source_time;
+            let document = Document::new(telemetry::NAME, Timestamp::UNIX_EPOCH, vec![letter]);
+            let read = parse(&serde_json::to_vec(&document).unwrap()).unwrap();
+            let event = &read.letters[0].event;
+            prop_assert_eq!(&event.body[..], &body[..]);
+            prop_assert_eq!(&serde_json::to_value(&event.properties).unwrap(), &properties);
+            prop_assert_eq!(&serde_json::to_value(&event.system).unwrap(), &properties);
+            prop_assert_eq!((event.sequence_number, event.source_time()), (sequence, source_time));
+        }
     }
 
     #[test]

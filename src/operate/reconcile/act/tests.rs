@@ -76,6 +76,13 @@ async fn a_twin_is_removed_where_the_hub_still_lacks_its_device() {
 }
 
 #[tokio::test]
+async fn a_twin_that_somebody_else_removed_is_gone() {
+    let service = service();
+    service.with_twins(|twins| twins.remove("pump"));
+    assert_eq!(mend(&service, &orphan(), vec![gone()]).await, Ok("is gone already".to_owned()));
+}
+
+#[tokio::test]
 async fn a_twin_whose_device_is_back_stays() {
     let service = service();
     let left = mend(&service, &orphan(), vec![there(json!({}))]).await.unwrap_err();
@@ -91,7 +98,7 @@ async fn a_twin_that_was_bound_or_registered_anew_stays() {
         (
             json!({ "HubRegistrationId": "pump", "HubName": "contoso-hub" }),
             "2026-06-01T00:00:01Z",
-            "the rule registeredAnew keeps it",
+            "the twin changed meanwhile",
         ),
     ] {
         let service = service();

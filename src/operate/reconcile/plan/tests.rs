@@ -9,7 +9,7 @@ const JUST_NOW: &str = "2026-01-02T00:00:00Z";
 
 fn scope() -> Scope {
     let hubs = ["hub-a", "hub-b"].map(|name| HubName::of_host(name).unwrap()).to_vec();
-    Scope { hubs, all_hubs: false, registered_before: "2026-01-01T12:00:00Z".parse().unwrap() }
+    Scope { hubs, all_hubs: false, bound_before: "2026-01-01T12:00:00Z".parse().unwrap() }
 }
 
 /// A device whose tags name this twin.
@@ -69,7 +69,7 @@ fn twins_that_could_be_anothers_or_are_too_young_are_left_alone() {
     assert_eq!(
         plan.counts.to_string(),
         "0 devices, 4 twins bound to devices, 1 waiting for their device's first registration, 2 of hubs that are not \
-         named, 1 left alone because their device registered only just now; 0 differences"
+         named, 1 left alone because they were bound only just now; 0 differences"
     );
 }
 
@@ -133,6 +133,17 @@ fn a_twin_of_a_device_on_the_move_is_left_to_it() {
 fn a_twin_that_was_made_for_a_device_to_come_waits_also_where_all_hubs_are_named() {
     let twins = [twin("t", json!({ "HubDeviceId": "to-come" }), None)];
     assert_eq!(told(&[], &twins, &Scope { all_hubs: true, ..scope() }), [""; 0]);
+}
+
+#[test]
+fn a_twin_without_registration_id_is_young_by_its_other_properties() {
+    for (updated, count) in [(LONG_AGO, 1), (JUST_NOW, 0)] {
+        let document = json!({ "$dtId": "t", "$etag": "W/\"1\"", "HubDeviceId": "pump", "HubName": "hub-a",
+            "$metadata": { "$model": MODEL, "HubDeviceId": { "lastUpdateTime": LONG_AGO },
+                "HubName": { "lastUpdateTime": updated } } });
+        let twin = BoundTwin::of(&Twin::from_json(document).unwrap(), Bookkeeping::default()).unwrap();
+        assert_eq!(told(&[], &[twin], &scope()).len(), count, "{updated}");
+    }
 }
 
 #[test]
