@@ -31,6 +31,8 @@ pub struct Config {
     pub query_lag: Duration,
     /// Whether Azure Digital Twins' documented limits are enforced.
     pub adt_limits: bool,
+    /// The endpoints that Azure Digital Twins' event routes may lead to.
+    pub adt_endpoints: Vec<String>,
     /// How DPS treats a webhook that fails.
     pub webhook_patience: Patience,
     /// The folder that everything is kept in; `None` keeps it in memory.
@@ -75,6 +77,7 @@ impl Config {
             adt_latency: Duration::ZERO,
             query_lag: Duration::ZERO,
             adt_limits: false,
+            adt_endpoints: Vec::new(),
             webhook_patience: Patience::default(),
             data_dir: None,
             clock: Clock::system(),

@@ -174,6 +174,7 @@ fn digital_twins(
             gate: Arc::clone(gate),
             accepts_token: Arc::new(move |token| checked.accepts(identity::DIGITAL_TWINS, token)),
             query_lag,
+            endpoints: config.adt_endpoints.iter().cloned().collect(),
             store: store.clone(),
             scheme: Scheme::Https,
         })

@@ -109,6 +109,9 @@ pub(crate) struct Options {
     /// Enforce Azure Digital Twins' documented limits (1,000 patches and 500 creations a second, 10 writes a twin)
     #[arg(long, global = true)]
     adt_limits: bool,
+    /// Names of endpoints that Azure Digital Twins' event routes may lead to, joined by commas [default: none]
+    #[arg(long, global = true, value_name = "LIST", value_delimiter = ',')]
+    adt_endpoints: Vec<String>,
 }
 
 impl Options {
@@ -138,6 +141,7 @@ impl Options {
             adt_latency: self.adt_latency,
             query_lag: self.query_lag,
             adt_limits: self.adt_limits,
+            adt_endpoints: self.adt_endpoints.clone(),
             ..base
         }
     }

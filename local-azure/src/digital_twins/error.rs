@@ -5,7 +5,8 @@
 use dtdl::ModelId;
 
 use super::{
-    id::{InvalidId, RelationshipId, TwinId},
+    event_route,
+    id::{InvalidId, JobId, RelationshipId, TwinId},
     json_patch,
     query::{self, InvalidToken, SyntaxError},
 };
@@ -167,6 +168,58 @@ pub enum Error {
     /// A body is needed.
     #[error("A non-empty request body is required.")]
     NoBody,
+    /// There is no event route of that id.
+    #[error(
+        "There is no route available that matches the provided input. Check for all valid event routes by calling \
+         EventRoute_List. See Swagger example (https://aka.ms/RouteSwSmpl)."
+    )]
+    RouteNotFound,
+    /// An event route cannot have that id.
+    #[error("The event route id provided is invalid: {0}.")]
+    InvalidRouteId(InvalidId),
+    /// An event route is to lead to an endpoint that the instance does not have.
+    #[error(
+        "The endpoint provided does not exist or is not active. Check that your endpoint is provisioned correctly. See \
+         event route documentation (https://aka.ms/ADTv2Routes)."
+    )]
+    InvalidEndpoint,
+    /// A filter that cannot be read.
+    #[error(
+        "The provided filter is invalid. {0} See event route documentation for supported values and structure \
+         (https://aka.ms/ADTv2Routes)."
+    )]
+    InvalidFilter(FilterFault),
+    /// There is no import job of that id.
+    #[error(
+        "There is no job available that matches the provided id {0}. Check that the Job ID provided is valid by doing \
+         a Jobs_List API call."
+    )]
+    JobNotFound(JobId),
+    /// There is no delete job of that id. The service's text is not known: it is that for import jobs.
+    #[error("{}", Self::JobNotFound(.0.clone()))]
+    DeleteJobNotFound(JobId),
+    /// There is a job of that id already.
+    #[error("Provided Job ID already exists: {0}. Use Jobs_List API to view jobs that already exist.")]
+    JobExists(JobId),
+    /// One job runs at a time.
+    #[error(
+        "Cannot start another job while one is in progress. Please wait for it to complete before starting another one."
+    )]
+    JobRunning,
+    /// A blob of an import job that no URI names.
+    #[error(
+        "Azure Storage Blob URI '{uri}' failed validation. Invalid URI: {reason} Please check: \
+         https://docs.microsoft.com/en-us/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata"
+    )]
+    InvalidBlobUri {
+        /// What came.
+        uri: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A job cannot be made, cancelled or deleted that way: why.
+    #[error("{0}")]
+    InvalidJobRequest(String),
     /// A documented limit of the service: what there would be too much of.
     #[error("{what} would exceed the limit of {limit}.")]
     LimitExceeded {
@@ -201,6 +254,11 @@ pub struct PatchFault(pub(crate) json_patch::Fault);
 #[error(transparent)]
 pub struct QueryFault(pub(crate) SyntaxError);
 
+/// What is wrong with the filter of an event route, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct FilterFault(pub(crate) event_route::FilterFault);
+
 impl Error {
     /// The HTTP status of the answer.
     pub fn status(&self) -> u16 {
@@ -209,8 +267,12 @@ impl Error {
             | Self::RelationshipNotFound { .. }
             | Self::TargetNotFound
             | Self::ComponentNotFound { .. }
-            | Self::ModelNotFound(_) => 404,
-            Self::ModelsExist(_) | Self::ModelReferenced(_) => 409,
+            | Self::ModelNotFound(_)
+            | Self::RouteNotFound
+            | Self::JobNotFound(_)
+            | Self::DeleteJobNotFound(_) => 404,
+            Self::ModelsExist(_) | Self::ModelReferenced(_) | Self::JobExists(_) => 409,
+            Self::JobRunning => 429,
             Self::ETagMismatch(_) | Self::TwinExists(_) | Self::RelationshipExists(_) => 412,
             _ => 400,
         }
@@ -225,7 +287,7 @@ impl Error {
             Self::ComponentNotFound { .. } => "ComponentNotFound",
             Self::ModelNotFound(_) => "ModelNotFound",
             Self::ETagMismatch(_) | Self::TwinExists(_) | Self::RelationshipExists(_) => "PreconditionFailed",
-            Self::InvalidTwin(_) | Self::InvalidRelationship(_) => "ValidationFailed",
+            Self::InvalidTwin(_) | Self::InvalidRelationship(_) | Self::InvalidJobRequest(_) => "ValidationFailed",
             Self::MisalignedRelationship => "InvalidRelationship",
             Self::RelationshipToItself => "OperationNotAllowed",
             Self::RelationshipsNotDeleted(_) => "RelationshipsNotDeleted",
@@ -238,7 +300,16 @@ impl Error {
             | Self::NoModels
             | Self::InvalidPayload
             | Self::InvalidRelationshipBody
+            | Self::InvalidBlobUri { .. }
             | Self::InvalidArgument(_) => "InvalidArgument",
+            Self::RouteNotFound => "EventRouteNotFound",
+            Self::InvalidRouteId(_) => "EventRouteIdInvalid",
+            Self::InvalidEndpoint => "EventRouteEndpointInvalid",
+            Self::InvalidFilter(_) => "EventRouteFilterInvalid",
+            Self::JobNotFound(_) => "JobNotFound",
+            Self::DeleteJobNotFound(_) => "DeleteJobNotFound",
+            Self::JobExists(_) => "JobIdAlreadyExists",
+            Self::JobRunning => "TooManyRequests",
             Self::InvalidQuery(_) => "SqlQueryError",
             Self::QueryTimeout => "TimeoutError",
             Self::InvalidToken | Self::NoBody => "BadRequest",

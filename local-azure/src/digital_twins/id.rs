@@ -18,7 +18,7 @@ fn check(id: &str) -> Result<(), InvalidId> {
     if fits { Ok(()) } else { Err(InvalidId) }
 }
 
-/// Two kinds of id that must not be taken for each other: same form, separate types. Clones share their text, since
+/// Kinds of id that must not be taken for each other: same form, separate types. Clones share their text, since
 /// indexes hold many of them.
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -79,6 +79,16 @@ id! {
 id! {
     /// The `$relationshipId` of a relationship: unique among the relationships of one source twin.
     RelationshipId
+}
+
+id! {
+    /// The id of an event route.
+    RouteId
+}
+
+id! {
+    /// The id of an import or delete job.
+    JobId
 }
 
 /// The version of a twin or a relationship, `W/"<guid>"`: new with every write.

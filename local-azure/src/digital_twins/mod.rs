@@ -1,7 +1,7 @@
 //! Azure Digital Twins: the data plane of one instance.
 //!
-//! [`DigitalTwins`] is the instance, [`router`] its HTTP interface. Models, twins, relationships, components and
-//! queries are there; event routes and jobs are not.
+//! [`DigitalTwins`] is the instance, [`router`] its HTTP interface. Events are not sent: event routes are kept and
+//! lead nowhere.
 //!
 //! | module | what it holds |
 //! | --- | --- |
@@ -10,12 +10,15 @@
 //! | `document`, `patch`, `validation` | what a write makes of a twin, and whether that is allowed |
 //! | `state`, `graph`, `models`, `view` | the state and its indexes; what queries see of it |
 //! | `query` | the query language |
+//! | `event_route`, `job` | event routes with their filters; import and delete jobs |
 
 mod document;
 mod error;
+mod event_route;
 mod graph;
 mod http;
 mod id;
+mod job;
 mod json_patch;
 mod models;
 mod operations;
@@ -29,15 +32,15 @@ mod validation;
 mod version;
 mod view;
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 pub use self::{
-    error::{Error, PatchFault, QueryFault, RefusedPart},
-    http::router,
-    id::{ETag, InvalidId, RelationshipId, TwinId},
+    error::{Error, FilterFault, PatchFault, QueryFault, RefusedPart},
+    http::{operations, router},
+    id::{ETag, InvalidId, JobId, RelationshipId, RouteId, TwinId},
     state::{Change, State},
 };
 use self::{graph::Graph, models::Models, operations::Put, state::Step, version::ApiVersion, view::DelayedView};
@@ -56,6 +59,8 @@ pub struct Options {
     pub accepts_token: TokenCheck,
     /// How late queries see a write. Reading by id is never late.
     pub query_lag: SignedDuration,
+    /// What endpoints event routes may lead to.
+    pub endpoints: BTreeSet<String>,
     /// What is there at the start.
     pub store: Store<State>,
     /// The scheme of the links in answers; the host is the one that a request names.
@@ -86,6 +91,7 @@ pub struct DigitalTwins {
     clock: Clock,
     gate: Arc<Gate>,
     accepts_token: TokenCheck,
+    endpoints: BTreeSet<String>,
     scheme: Scheme,
 }
 
@@ -98,10 +104,10 @@ impl fmt::Debug for DigitalTwins {
 impl DigitalTwins {
     /// Sets up an instance.
     pub fn new(options: Options) -> Arc<Self> {
-        let Options { clock, gate, accepts_token, query_lag, store, scheme } = options;
+        let Options { clock, gate, accepts_token, query_lag, endpoints, store, scheme } = options;
         let begin = || store.read(|state| DelayedView::new(state.graph.clone(), query_lag));
         let delayed = query_lag.is_positive().then(begin);
-        Arc::new(Self { store, delayed, clock, gate, accepts_token, scheme })
+        Arc::new(Self { store, delayed, clock, gate, accepts_token, endpoints, scheme })
     }
 
     /// The twin of that id as clients of the newest version get it.
@@ -161,7 +167,7 @@ impl DigitalTwins {
         self.put_relationship(&source, &id, relationship.clone(), Put::CreateOrReplace).map(drop)
     }
 
-    /// Forgets all models, twins and relationships.
+    /// Forgets all models, twins, relationships, event routes and jobs.
     pub fn clear(&self) {
         let cleared: Result<(), Error> = self.change(|_state, _now| Ok((vec![Step::Clear], ())));
         debug_assert!(cleared.is_ok(), "clearing is never refused");
@@ -182,8 +188,14 @@ impl DigitalTwins {
                 for step in &steps {
                     match step {
                         Step::Graph(change) => delayed.note(change.clone(), now),
-                        Step::Clear => delayed.clear(),
-                        Step::AddModels(_) | Step::SetDecommissioned(..) | Step::DeleteModel(_) => {}
+                        Step::Clear | Step::DeleteAll(_) => delayed.clear(),
+                        Step::AddModels(_)
+                        | Step::SetDecommissioned(..)
+                        | Step::DeleteModel(_)
+                        | Step::PutRoute(_)
+                        | Step::DeleteRoute(_)
+                        | Step::PutImportJob(_)
+                        | Step::DeleteImportJob(_) => {}
                     }
                 }
             }

@@ -1,19 +1,35 @@
 //! All that an Azure Digital Twins instance knows, and the steps in which it changes.
 
+use std::collections::BTreeMap;
+
 use dtdl::ModelId;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    event_route::EventRoute,
     graph::{Graph, GraphChange},
+    id::{JobId, RouteId},
+    job::{DeleteJob, ImportJob},
     models::{Model, Models},
 };
 use crate::store;
 
-/// The state of an instance: its models and its twin graph.
+/// The state of an instance: its models, its twin graph, its event routes and its jobs.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct State {
     pub(crate) models: Models,
     pub(crate) graph: Graph,
+    #[serde(default)]
+    pub(crate) routes: BTreeMap<RouteId, EventRoute>,
+    #[serde(default)]
+    pub(crate) jobs: Jobs,
+}
+
+/// The jobs that an instance remembers.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Jobs {
+    pub(crate) imports: BTreeMap<JobId, ImportJob>,
+    pub(crate) deletions: BTreeMap<JobId, DeleteJob>,
 }
 
 /// One step of an instance's state. Only the service itself makes them.
@@ -26,6 +42,12 @@ pub(crate) enum Step {
     SetDecommissioned(ModelId, bool),
     DeleteModel(ModelId),
     Graph(GraphChange),
+    PutRoute(EventRoute),
+    DeleteRoute(RouteId),
+    PutImportJob(ImportJob),
+    DeleteImportJob(JobId),
+    /// A job drops all models, twins and relationships.
+    DeleteAll(DeleteJob),
     /// Forgets everything.
     Clear,
 }
@@ -39,6 +61,14 @@ impl store::State for State {
             Step::SetDecommissioned(id, decommissioned) => self.models.set_decommissioned(&id, decommissioned),
             Step::DeleteModel(id) => self.models.remove(&id),
             Step::Graph(change) => self.graph.apply(change),
+            Step::PutRoute(route) => drop(self.routes.insert(route.id.clone(), route)),
+            Step::DeleteRoute(id) => drop(self.routes.remove(&id)),
+            Step::PutImportJob(job) => drop(self.jobs.imports.insert(job.id.clone(), job)),
+            Step::DeleteImportJob(id) => drop(self.jobs.imports.remove(&id)),
+            Step::DeleteAll(job) => {
+                (self.models, self.graph) = (Models::default(), Graph::default());
+                self.jobs.deletions.insert(job.id.clone(), job);
+            }
             Step::Clear => *self = Self::default(),
         }
     }

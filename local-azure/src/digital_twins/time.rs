@@ -22,6 +22,11 @@ pub(crate) fn in_model(time: Timestamp) -> String {
     format!("{}+00:00", text.trim_end_matches('Z'))
 }
 
+/// The form of times in jobs: no trailing zeros.
+pub(crate) fn in_job(time: Timestamp) -> String {
+    whole_ticks(time).to_string()
+}
+
 /// Reads a source time: ISO 8601 with an offset, or without one, which is taken as UTC.
 pub(crate) fn parse_source_time(text: &str) -> Option<Timestamp> {
     let time = text.parse::<Timestamp>().ok().or_else(|| {

@@ -64,6 +64,8 @@ fn per_second(class: Class) -> Option<usize> {
     match class {
         Class::Read | Class::Patch => Some(1_000),
         Class::CreateOrDelete | Class::Query => Some(500),
+        Class::Models | Class::EventRoutes => Some(100),
+        Class::Jobs => Some(1),
         Class::Other => None,
     }
 }

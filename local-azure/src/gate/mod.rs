@@ -49,6 +49,12 @@ pub enum Class {
     CreateOrDelete,
     /// Queries.
     Query,
+    /// Everything about models.
+    Models,
+    /// Everything about event routes.
+    EventRoutes,
+    /// Everything about import and delete jobs.
+    Jobs,
     /// Everything without a documented limit.
     Other,
 }

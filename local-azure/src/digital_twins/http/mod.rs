@@ -4,6 +4,8 @@
 //! the gateway in Azure (token, gate), its version and body are read, and the operation answers.
 
 mod components;
+mod event_routes;
+mod jobs;
 mod models;
 mod operation;
 mod query;
@@ -22,7 +24,7 @@ use axum::{
 };
 
 use self::{
-    operation::Operation,
+    operation::{Kind, Operation, ROUTES},
     reply::{Reply, Traces},
     request::Request,
 };
@@ -70,7 +72,7 @@ async fn enter(service: &DigitalTwins, request: &Parts) -> Result<(Operation, Pa
         service: gate::Service::DigitalTwins,
         operation: operation.name(),
         class: operation.class(),
-        subject: operation.subject(),
+        subject: operation.names().0,
     };
     match service.gate.pass(passage).await {
         Ok(passage) => Ok((operation, passage)),
@@ -89,28 +91,47 @@ fn is_authorized(headers: &HeaderMap, accepts: &TokenCheck) -> bool {
 }
 
 fn answer(service: &DigitalTwins, operation: &Operation, request: &Request) -> Result<Reply, Error> {
-    match operation {
-        Operation::AddModels => models::add(service, request),
-        Operation::ListModels => models::list(service, request),
-        Operation::GetModel { id } => models::get(service, id, request),
-        Operation::UpdateModel { id } => models::update(service, id, request),
-        Operation::DeleteModel { id } => models::delete(service, id),
-        Operation::Query => query::query(service, request),
-        Operation::GetTwin { id } => twins::get(service, id, request),
-        Operation::AddTwin { id } => twins::add(service, id, request),
-        Operation::UpdateTwin { id } => twins::update(service, id, request),
-        Operation::DeleteTwin { id } => twins::delete(service, id, request),
-        Operation::ListRelationships { twin } => relationships::list(service, twin, request),
-        Operation::ListIncomingRelationships { twin } => relationships::list_incoming(service, twin, request),
-        Operation::GetRelationship { twin, id } => relationships::get(service, twin, id),
-        Operation::AddRelationship { twin, id } => relationships::add(service, twin, id, request),
-        Operation::UpdateRelationship { twin, id } => relationships::update(service, twin, id, request),
-        Operation::DeleteRelationship { twin, id } => relationships::delete(service, twin, id, request),
-        Operation::GetComponent { twin, name } => components::get(service, twin, name, request),
-        Operation::UpdateComponent { twin, name } => components::update(service, twin, name, request),
-        Operation::SendTelemetry { twin } => components::send_telemetry(service, twin, None, request),
-        Operation::SendComponentTelemetry { twin, name } => {
-            components::send_telemetry(service, twin, Some(name), request)
-        }
+    if !operation.is_in(request.version) {
+        return Ok(Reply::unknown_version(request.path(), request.version.as_str()));
     }
+    let (id, part) = operation.names();
+    match operation.kind() {
+        Kind::AddModels => models::add(service, request),
+        Kind::ListModels => models::list(service, request),
+        Kind::GetModel => models::get(service, id, request),
+        Kind::UpdateModel => models::update(service, id, request),
+        Kind::DeleteModel => models::delete(service, id),
+        Kind::Query => query::query(service, request),
+        Kind::GetTwin => twins::get(service, id, request),
+        Kind::AddTwin => twins::add(service, id, request),
+        Kind::UpdateTwin => twins::update(service, id, request),
+        Kind::DeleteTwin => twins::delete(service, id, request),
+        Kind::ListRelationships => relationships::list(service, id, request),
+        Kind::ListIncomingRelationships => relationships::list_incoming(service, id, request),
+        Kind::GetRelationship => relationships::get(service, id, part),
+        Kind::AddRelationship => relationships::add(service, id, part, request),
+        Kind::UpdateRelationship => relationships::update(service, id, part, request),
+        Kind::DeleteRelationship => relationships::delete(service, id, part, request),
+        Kind::GetComponent => components::get(service, id, part, request),
+        Kind::UpdateComponent => components::update(service, id, part, request),
+        Kind::SendTelemetry => components::send_telemetry(service, id, None, request),
+        Kind::SendComponentTelemetry => components::send_telemetry(service, id, Some(part), request),
+        Kind::ListEventRoutes => event_routes::list(service, request),
+        Kind::GetEventRoute => event_routes::get(service, id),
+        Kind::AddEventRoute => event_routes::add(service, id, request),
+        Kind::DeleteEventRoute => event_routes::delete(service, id),
+        Kind::ListImportJobs => jobs::list_imports(service, request),
+        Kind::GetImportJob => jobs::get_import(service, id),
+        Kind::AddImportJob => jobs::add_import(service, id, request),
+        Kind::DeleteImportJob => jobs::delete_import(service, id),
+        Kind::CancelImportJob => jobs::cancel_import(service, id),
+        Kind::ListDeleteJobs => jobs::list_deletions(service, request),
+        Kind::AddDeleteJob => jobs::add_deletion(service, request),
+        Kind::GetDeleteJob => jobs::get_deletion(service, id),
+    }
+}
+
+/// Every operation that the router leads to: method, path and name, as in the service's published interface.
+pub fn operations() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    ROUTES.iter().map(|route| (route.method.as_str(), route.path, route.name))
 }

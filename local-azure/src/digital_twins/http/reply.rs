@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::digital_twins::{error::Error, id::ETag};
@@ -74,10 +74,18 @@ impl Reply {
             return Self::problem(key, message, traces);
         }
         let (status, code) = (status(error.status()), error.code());
-        let reply = Self::service_error(status, code, &error.to_string(), error.details());
-        // What the service's web framework finds in requests before the service sees them has no such header.
+        let message = error.to_string();
+        let reply = match error {
+            // Recorded: a JSON text that holds JSON.
+            Error::JobRunning => {
+                Self::json(status, &json!({ "error": { "code": code, "message": message } }).to_string())
+            }
+            _ => Self::service_error(status, code, &message, error.details()),
+        };
+        // What the service's web framework finds in requests before the service sees them has no such header, nor has
+        // what is said of jobs.
         match error {
-            Error::NoBody => reply,
+            Error::NoBody | Error::JobRunning | Error::JobNotFound(_) | Error::JobExists(_) => reply,
             _ => reply.with_header(HeaderName::from_static("x-ms-error-code"), code.to_owned()),
         }
     }
@@ -218,10 +226,10 @@ struct Fault<'a> {
     details: Vec<Fault<'a>>,
 }
 
-/// A page of models: values first.
+/// A page of models, event routes or jobs: values first.
 #[derive(Debug, Serialize)]
-pub(super) struct ValuesFirst {
-    pub(super) value: Vec<Value>,
+pub(super) struct ValuesFirst<T> {
+    pub(super) value: Vec<T>,
     #[serde(rename = "nextLink")]
     pub(super) next_link: Option<String>,
 }

@@ -31,6 +31,7 @@ pub(super) struct Request {
     body: Bytes,
     /// Scheme and host, as the client knows them.
     base: String,
+    path: String,
 }
 
 impl Request {
@@ -46,7 +47,12 @@ impl Request {
         let version = ApiVersion::parse(version).ok_or_else(|| Reply::unknown_version(parts.uri.path(), version))?;
         let base = base(&parts.uri, &parts.headers, scheme);
         let body = body::to_bytes(body, max_body).await.map_err(|_| Reply::too_large(max_body))?;
-        Ok(Self { version, arguments, headers: parts.headers, body, base })
+        Ok(Self { version, arguments, headers: parts.headers, body, base, path: parts.uri.path().to_owned() })
+    }
+
+    /// The path, as it was sent.
+    pub(super) fn path(&self) -> &str {
+        &self.path
     }
 
     /// The first query argument of that name, without regard to case.

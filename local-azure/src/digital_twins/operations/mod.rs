@@ -4,6 +4,8 @@
 //! clock.
 
 mod components;
+mod event_routes;
+mod jobs;
 mod models;
 mod relationships;
 mod twins;
@@ -38,6 +40,16 @@ pub(crate) enum Put {
     CreateOrReplace,
     /// `If-None-Match: *`.
     CreateOnly,
+}
+
+/// The first `size` of them, and the id of the last one where more follow.
+fn page<'s, K: Clone + 's, V>(
+    mut all: impl Iterator<Item = (&'s K, &'s V)>,
+    size: NonZeroUsize,
+) -> (Vec<&'s V>, Option<K>) {
+    let page: Vec<(&K, &V)> = all.by_ref().take(size.get()).collect();
+    let last = all.next().and(page.last()).map(|(id, _)| (*id).clone());
+    (page.into_iter().map(|(_, item)| item).collect(), last)
 }
 
 impl DigitalTwins {

@@ -5,7 +5,7 @@ mod check;
 mod continuation;
 mod error;
 mod evaluate;
-mod lexer;
+pub(crate) mod lexer;
 mod lookup;
 mod parser;
 mod print;

@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 pub(crate) const TOKEN: &str = "the token";
+/// What event routes may lead to; what the recordings call it.
+pub(crate) const ENDPOINT: &str = "someEventHubEndpoint";
 
 /// What an instance begins with.
 pub(crate) struct Instance {
@@ -50,6 +52,7 @@ impl Instance {
             gate: Arc::new(Gate::new(rules)),
             accepts_token: Arc::new(|token| token == TOKEN),
             query_lag,
+            endpoints: [ENDPOINT.to_owned()].into(),
             store: state.into(),
             scheme: Scheme::Https,
         });

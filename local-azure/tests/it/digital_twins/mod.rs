@@ -2,6 +2,9 @@
 
 mod client;
 mod components;
+mod coverage;
+mod event_routes;
+mod jobs;
 mod models;
 mod queries;
 mod recordings;

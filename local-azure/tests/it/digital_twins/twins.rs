@@ -97,7 +97,7 @@ async fn a_known_version_is_needed_and_unknown_paths_are_not_found() {
     assert_eq!(ask("/digitaltwins/a").await.error().1, "ApiVersionUnspecified");
     assert_eq!(ask("/digitaltwins/a?api-version=2019-01-01").await.error().1, "UnsupportedApiVersion");
     assert_eq!(ask("/digitaltwins/a?API-Version=2023-10-31").await.error().1, "DigitalTwinNotFound");
-    assert_eq!(ask("/eventroutes?api-version=2023-10-31").await.status, 404);
+    assert_eq!(ask("/twins?api-version=2023-10-31").await.status, 404);
 }
 
 #[tokio::test]
