@@ -222,6 +222,7 @@ fn index(part: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -277,6 +278,31 @@ mod tests {
         assert_eq!(operations[0].action, Action::Add(Value::Null));
         assert_eq!(operations[1].action, Action::Remove);
         assert_eq!(parsed(&json!([])).unwrap(), []);
+    }
+
+    proptest! {
+        #[test]
+        fn a_pointer_reads_back_from_its_text(parts in prop::collection::vec("[a-z~/ \u{e4}]{1,4}", 1..5)) {
+            let pointer = Pointer { parts };
+            prop_assert_eq!(Pointer::parse(&pointer.to_string()), Ok(pointer));
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(document in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = parse(&document);
+        }
+
+        /// What a patch adds is there, and removing it leaves what was there before.
+        #[test]
+        fn what_is_added_can_be_removed(name in "[a-z]{1,3}", number in any::<i32>()) {
+            let before = json!({"map": {}});
+            let mut value = before.clone();
+            let parts = ["map", name.as_str()];
+            edit(&mut value, &parts, &Action::Add(number.into())).unwrap();
+            prop_assert_eq!(&value["map"][&name], &json!(number));
+            edit(&mut value, &parts, &Action::Remove).unwrap();
+            prop_assert_eq!(value, before);
+        }
     }
 
     #[test]
