@@ -1,5 +1,6 @@
 //! The client against an instance: that of local-azure, which keeps the service's rules.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -55,6 +56,7 @@ fn instance(rules: Rules) -> Client {
         gate: Arc::new(Gate::new(rules)),
         accepts_token: Arc::new(|token| token == "the-token"),
         query_lag: SignedDuration::ZERO,
+        endpoints: BTreeSet::new(),
         store: State::default().into(),
         scheme: Scheme::Https,
     });
