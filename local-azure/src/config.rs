@@ -4,6 +4,9 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use crate::{clock::Clock, credentials::Credentials, dps::Patience, iot_hub::HostName, ports::Ports};
 
+/// What [`Config::platform_restart`] is by default. How long Azure takes is not documented.
+const PLATFORM_RESTART: Duration = Duration::from_secs(5);
+
 /// Everything that [`crate::start`] wants to know. `main` makes one from the command line, tests make their own.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -17,6 +20,11 @@ pub struct Config {
     pub app: App,
     /// Started instead of what the app's `host.json` names.
     pub handler: Option<PathBuf>,
+    /// How many instances of the function app run, each with a handler process of its own.
+    pub instances: NonZeroUsize,
+    /// How long the platform takes to start a new host in place of one that stopped because its handler failed too
+    /// often.
+    pub platform_restart: Duration,
     /// Further environment of the handler, as app settings in Azure.
     pub app_settings: Vec<(String, String)>,
     /// Host names of the linked hubs; at least one.
@@ -70,6 +78,8 @@ impl Config {
             certificates,
             app: App::Compiled,
             handler: None,
+            instances: NonZeroUsize::MIN,
+            platform_restart: PLATFORM_RESTART,
             app_settings: Vec::new(),
             hub_names: vec![HostName::new("localhost")],
             partitions: NonZeroUsize::MIN.saturating_add(3),

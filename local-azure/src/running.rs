@@ -13,14 +13,15 @@ use crate::{
     config::Config,
     control, dps,
     endpoints::{DpsEndpoint, Endpoints, IdentityEndpoint, IotHubEndpoint},
+    faults::Faults,
     front::{self, TlsListener},
-    functions_host,
+    functions_host::{self, HandlerStatus, Unknown},
     identity::{self, Tokens},
     iot_hub,
     mqtt::{self, Limits},
     ports::{Loopback, PortError},
     sas::{Key, KeyError},
-    services::{ENROLLMENT_GROUP, Services},
+    services::{self, ENROLLMENT_GROUP, Services},
 };
 
 /// How long services may take to end what they are doing.
@@ -136,6 +137,27 @@ impl Running {
         &self.services
     }
 
+    /// What goes wrong on purpose.
+    pub fn faults(&self) -> Faults {
+        Faults::of(&self.services)
+    }
+
+    /// The instances of the function app: how the handler process of each is.
+    pub fn instances(&self) -> Vec<HandlerStatus> {
+        self.services.functions.handlers()
+    }
+
+    /// Kills the handler process of an instance, counted from 0, and returns when it is dead. Its host starts another,
+    /// unless this was the third death within half an hour: then the platform starts a new host after
+    /// [`Config::platform_restart`].
+    ///
+    /// # Errors
+    /// [`Unknown::Instance`].
+    pub async fn kill(&self, instance: usize) -> Result<(), Unknown> {
+        self.services.functions.kill(instance)?.await;
+        Ok(())
+    }
+
     /// Stops everything and waits until it has ended: no process, connection or listener is left.
     pub async fn stop(self) {
         self.shutdown.cancel();
@@ -168,7 +190,7 @@ impl Running {
 
     fn control_router(&self, config: &Config) -> Router {
         let Services { tokens, gate, .. } = &self.services;
-        let identity = identity::router(tokens.clone(), config.credentials.identity_header.clone(), Arc::clone(gate));
+        let identity = identity::router(tokens.clone(), services::identity_headers(config), Arc::clone(gate));
         control::router(self.services.clone()).merge(identity)
     }
 

@@ -33,8 +33,6 @@ const LIFECYCLE_HUB: &str = "lifecycleevents";
 const CONSUMER_GROUPS: [&str; 2] = ["$Default", "adt-functions"];
 /// After how long a device that registers asks again whether it is assigned. Azure says 3 s; here nobody needs to wait.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// How long the platform takes to start a new host.
-const PLATFORM_RESTART: Duration = Duration::from_secs(5);
 
 /// All services. Cheap to clone; clones are the same services.
 #[derive(Debug, Clone)]
@@ -99,12 +97,13 @@ impl Services {
         let functions = functions_host::Config {
             app,
             handler,
-            instances: std::num::NonZeroUsize::MIN,
+            instances: config.instances,
+            own_settings: own_settings(config),
             function_key: FunctionKey::new(&config.credentials.function_key),
             event_hubs: event_hubs.clone(),
             event_hubs_namespace: "local-azure.servicebus.windows.net".to_owned(),
             blobs: Arc::clone(&blobs),
-            platform_restart: PLATFORM_RESTART,
+            platform_restart: config.platform_restart,
         };
         let functions = FunctionsHost::start(functions, clock.clone(), Arc::clone(&gate), shutdown.clone())?;
         let functions = Arc::new(functions);
@@ -152,6 +151,17 @@ impl Kept {
     }
 }
 
+/// What callers of the managed identity endpoint send.
+pub(crate) fn identity_headers(config: &Config) -> identity::Headers {
+    identity::Headers::new(&config.credentials.identity_header, config.instances.get())
+}
+
+/// Each instance asks for tokens with a header of its own.
+fn own_settings(config: &Config) -> Vec<AppSettings> {
+    let settings = |header| AppSettings::default().with("IDENTITY_HEADER", header);
+    identity_headers(config).of_instances().map(settings).collect()
+}
+
 fn rules(config: &Config) -> Rules {
     let latency = Some(config.adt_latency).filter(|latency| !latency.is_zero());
     Rules {
@@ -172,7 +182,7 @@ fn digital_twins(
         DigitalTwins::new(digital_twins::Options {
             clock: config.clock.clone(),
             gate: Arc::clone(gate),
-            accepts_token: Arc::new(move |token| checked.accepts(identity::DIGITAL_TWINS, token)),
+            accepts_token: Arc::new(move |token| checked.whose(identity::DIGITAL_TWINS, token)),
             query_lag,
             endpoints: config.adt_endpoints.iter().cloned().collect(),
             store: store.clone(),

@@ -83,6 +83,14 @@ pub(crate) struct Options {
     /// Start this executable as the handler [default: what host.json names]
     #[arg(long, global = true, value_name = "FILE")]
     handler: Option<PathBuf>,
+    /// Instances of the function app, each with a handler process of its own
+    ///
+    /// They share HTTP requests one after the other, and the partitions of the event hubs.
+    #[arg(long, global = true, value_name = "N", default_value = "1", value_parser = instances)]
+    instances: NonZeroUsize,
+    /// How long the platform takes to start a new host when a handler failed three times
+    #[arg(long, global = true, value_name = "TIME", value_parser = duration, default_value = "5s")]
+    platform_restart: Duration,
     /// Host names of the linked hubs, joined by commas
     #[arg(long, global = true, value_name = "LIST", value_delimiter = ',', default_value = "localhost")]
     hub_names: Vec<HostName>,
@@ -130,6 +138,8 @@ impl Options {
             ports,
             app: self.app_root.clone().map_or(App::Compiled, App::Folder),
             handler: self.handler.clone(),
+            instances: self.instances,
+            platform_restart: self.platform_restart,
             hub_names: self.hub_names.clone(),
             data_dir: self.data_dir.clone(),
             partitions: self.partitions,
@@ -145,6 +155,15 @@ impl Options {
             ..base
         }
     }
+}
+
+/// Each is a process; more than a machine can bear is a mistake.
+fn instances(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse()
+        .ok()
+        .and_then(NonZeroUsize::new)
+        .filter(|instances| instances.get() <= 16)
+        .ok_or_else(|| "takes a number from 1 to 16".to_owned())
 }
 
 /// Azure's event hubs have up to 32 partitions (standard tier).
@@ -205,11 +224,21 @@ mod tests {
 
     #[test]
     fn what_an_option_does_not_take_is_refused() {
-        for line in ["--partitions 0", "--partitions 33", "--adt-latency fast", "--query-lag 2h", "--hub-names a:1"] {
+        for line in [
+            "--partitions 0",
+            "--partitions 33",
+            "--instances 0",
+            "--instances 17",
+            "--adt-latency fast",
+            "--query-lag 2h",
+            "--hub-names a:1",
+        ] {
             let line = format!("local-azure {line}");
             assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
         assert_eq!(config("local-azure --adt-latency 50ms").adt_latency, Duration::from_millis(50));
+        assert_eq!(config("local-azure --instances 3").instances.get(), 3);
+        assert_eq!(config("local-azure --platform-restart 1s").platform_restart, Duration::from_secs(1));
     }
 
     #[test]

@@ -26,6 +26,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
+    Faults,
     functions_host::{FunctionStatistics, HandlerStatus},
     gate::OperationCount,
     iot_hub::Counts,
@@ -38,7 +39,7 @@ const DEAD_LETTERS: &str = "dead-letters";
 /// The API's routes, closed to pages of other origins.
 pub fn router(services: Services) -> Router {
     let to_devices = c2d::router(services.iot_hubs.clone());
-    let faults = faults::router(Arc::clone(&services.gate));
+    let faults = faults::router(Faults::of(&services));
     Router::new()
         .route("/control/state", get(state))
         .route("/control/dead-letters", get(dead_letters))

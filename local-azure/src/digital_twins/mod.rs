@@ -44,10 +44,14 @@ pub use self::{
     state::{Change, State},
 };
 use self::{graph::Graph, models::Models, operations::Put, state::Step, version::ApiVersion, view::DelayedView};
-use crate::{clock::Clock, gate::Gate, store::Store};
+use crate::{
+    clock::Clock,
+    gate::{Caller, Gate},
+    store::Store,
+};
 
-/// Says whether a bearer token may use the instance.
-pub type TokenCheck = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+/// Says whose a bearer token is; `None` if it may not use the instance.
+pub type TokenCheck = Arc<dyn Fn(&str) -> Option<Caller> + Send + Sync>;
 
 /// How an instance is set up.
 pub struct Options {

@@ -37,7 +37,7 @@ impl Caller {
     pub(super) async fn register(&self, body: &[u8]) -> Result<Answer, Refusal> {
         let passage = self.dps.pass("RegisterDevice", &self.id).await?;
         let answer = self.begin(body);
-        if passage.is_answered() { answer } else { Err(Refusal::NoAnswer) }
+        if passage.is_answered().await { answer } else { Err(Refusal::NoAnswer) }
     }
 
     fn begin(&self, body: &[u8]) -> Result<Answer, Refusal> {
@@ -61,7 +61,7 @@ impl Caller {
 
     /// Lets a call in that changes nothing.
     async fn look(&self, operation: &'static str) -> Result<(), Refusal> {
-        if !self.dps.pass(operation, &self.id).await?.is_answered() {
+        if !self.dps.pass(operation, &self.id).await?.is_answered().await {
             return Err(Refusal::NoAnswer);
         }
         self.keys.clone().map(drop)

@@ -46,7 +46,7 @@ impl Dps {
         let user_name = UserName::parse(who.user_name).ok_or(ConnectReturnCode::BadUserNamePassword)?;
         let id: RegistrationId =
             user_name.registration_id.parse().map_err(|_| ConnectReturnCode::BadUserNamePassword)?;
-        if !self.pass("Connect", &id).await?.is_answered() {
+        if !self.pass("Connect", &id).await?.is_answered().await {
             return Err(NotAdmitted::NoAnswer);
         }
         if !who.client_id.eq_ignore_ascii_case(id.as_str()) {

@@ -45,6 +45,15 @@ pub enum LogChange {
         /// The last finished event.
         sequence_number: u64,
     },
+    /// A consumer group goes back to an older checkpoint.
+    Rewind {
+        /// Which group.
+        group: String,
+        /// In which partition.
+        partition: usize,
+        /// The last event that stays finished; `None` for none.
+        sequence_number: Option<u64>,
+    },
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -94,6 +103,14 @@ impl Log {
 
     pub(super) fn checkpoints(&self, group: &str) -> Option<&[Option<u64>]> {
         self.groups.get(group).map(Vec::as_slice)
+    }
+
+    /// The checkpoint that is so many `events` before the group's, but not before the oldest event that is retained.
+    pub(super) fn rewound(&self, group: &str, partition: usize, events: u64) -> Option<u64> {
+        let next = self.checkpoints(group)?.get(partition).copied().flatten()? + 1;
+        let oldest = self.partitions.get(partition).map_or(0, Partition::first_sequence_number);
+        // Where events expired unread, the oldest is behind the checkpoint: then nothing moves.
+        next.saturating_sub(events).max(oldest.min(next)).checked_sub(1)
     }
 
     pub(super) fn lag(&self, group: &str) -> Option<Vec<u64>> {
@@ -159,6 +176,12 @@ impl State for Log {
                     *checkpoint = (*checkpoint).max(Some(sequence_number));
                 }
                 self.retain(partition);
+            }
+            LogChange::Rewind { group, partition, sequence_number } => {
+                let checkpoint = self.groups.get_mut(&group).and_then(|group| group.get_mut(partition));
+                if let Some(checkpoint) = checkpoint {
+                    *checkpoint = (*checkpoint).min(sequence_number);
+                }
             }
         }
     }

@@ -60,7 +60,7 @@ pub struct EventHub {
     clock: Clock,
     /// For each partition the sequence number that the next event will get.
     heads: Vec<watch::Sender<u64>>,
-    /// Signals that some checkpoint moved.
+    /// Signals that some checkpoint moved, forward or back.
     checkpoints: watch::Sender<()>,
 }
 
@@ -159,6 +159,38 @@ impl EventHub {
         })?;
         self.checkpoints.send_replace(());
         Ok(())
+    }
+
+    /// Has a consumer group read the last `events` that it finished in a partition again, as many of them as are still
+    /// retained. A reader that is at work on a batch still moves the checkpoint to that batch's end.
+    ///
+    /// # Errors
+    /// [`Error`] where there is no such group or partition.
+    pub fn rewind(&self, group: &str, partition: usize, events: u64) -> Result<(), Error> {
+        self.log.change(|log| {
+            let checkpoints = log.checkpoints(group).ok_or_else(|| self.no_such_group(group))?;
+            checkpoints.get(partition).ok_or_else(|| self.no_such_partition(partition))?;
+            let sequence_number = log.rewound(group, partition, events);
+            Ok((vec![LogChange::Rewind { group: group.to_owned(), partition, sequence_number }], ()))
+        })?;
+        self.checkpoints.send_replace(());
+        Ok(())
+    }
+
+    /// Waits until a consumer group has events in a partition that it has not finished; gives its checkpoint then.
+    ///
+    /// # Errors
+    /// [`Error`] where there is no such group or partition.
+    pub async fn unfinished(&self, group: &str, partition: usize) -> Result<Option<u64>, Error> {
+        let mut checkpoints = self.checkpoints.subscribe();
+        loop {
+            let finished = self.checkpoint(group, partition)?;
+            tokio::select! {
+                () = self.wait_for_events(partition, finished) => return self.checkpoint(group, partition),
+                // It may have gone back. The sender lives as long as `self`.
+                _ = checkpoints.changed() => {}
+            }
+        }
     }
 
     /// How many events a consumer group has not finished, partition by partition.

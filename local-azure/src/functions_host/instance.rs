@@ -1,4 +1,4 @@
-//! One instance of the app: a host with its handler, which reads a share of the partitions.
+//! One instance of the app: a host with its handler, which reads the partitions whose leases it has.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     invoker::Invoker,
-    pump::{Pump, Surroundings},
+    ownership::Ownership,
+    pump::{Reader, Surroundings},
 };
 
 /// How long invocations may take to end when the host stops. The real host gives them up to 10 s; somebody who presses
@@ -17,8 +18,11 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// One instance of the app.
 #[derive(Debug)]
 pub(super) struct Instance {
+    /// Its number, counted from 0.
+    pub(super) index: usize,
     pub(super) invoker: Invoker,
-    pub(super) pumps: Vec<Arc<Pump>>,
+    /// Which partitions are whose.
+    pub(super) ownership: Arc<Ownership>,
     /// Requests to HTTP functions that are being answered.
     pub(super) requests: TaskTracker,
     /// How long the platform takes to start a new host in place of one that stopped.
@@ -30,7 +34,11 @@ impl Instance {
     /// the handler is killed.
     pub(super) async fn run(self: Arc<Self>, around: Surroundings, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
+            self.ownership.came(self.index);
             self.run_host(&around, &shutdown).await;
+            if !shutdown.is_cancelled() {
+                self.ownership.went(self.index);
+            }
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 () = tokio::time::sleep(self.platform_restart) => {}
@@ -41,6 +49,8 @@ impl Instance {
     /// One host's life: it ends with `shutdown`, or when its handler failed too often.
     async fn run_host(self: &Arc<Self>, around: &Surroundings, shutdown: &CancellationToken) {
         let kill = CancellationToken::new();
+        // Before anything is read: what the host before left behind is no answer to a new one's calls.
+        self.invoker.handler.begin();
         let mut pumps = self.start_pumps(around, shutdown);
         tokio::select! {
             result = self.invoker.handler.run(&kill) => {
@@ -56,10 +66,11 @@ impl Instance {
 
     fn start_pumps(self: &Arc<Self>, around: &Surroundings, shutdown: &CancellationToken) -> JoinSet<()> {
         let mut pumps = JoinSet::new();
-        for pump in self.pumps.iter().cloned() {
+        for pump in self.ownership.pumps().iter().cloned() {
             let (instance, around, shutdown) = (Arc::clone(self), around.clone(), shutdown.clone());
             pumps.spawn(async move {
-                if let Err(error) = pump.run(&instance.invoker, &around, &shutdown).await {
+                let reader = Reader { instance: &instance, around: &around, stop: &shutdown };
+                if let Err(error) = pump.run(reader).await {
                     tracing::error!(function = pump.function.name, "no more events are read: {error}");
                 }
             });

@@ -8,12 +8,15 @@ mod answer;
 pub mod app;
 mod blobs;
 mod envelope;
+mod faults;
 mod handler;
 mod http;
 mod instance;
 mod invoker;
 mod journal;
+mod lease;
 mod output;
+mod ownership;
 mod pump;
 mod statistics;
 
@@ -34,17 +37,20 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
-    app::{App, EventHubTrigger, Function, Trigger},
+    app::{App, AppSettings, EventHubTrigger, Function, Trigger},
     handler::{Handler, Launch, Phase},
     http::HttpFunctions,
     instance::Instance,
     invoker::{Clients, Invoker},
     journal::Journal,
+    lease::Lease,
+    ownership::Ownership,
     pump::{Pump, Surroundings},
     statistics::Counters,
 };
 pub use self::{
     blobs::{Blob, BlobChange, Blobs, Containers, Full},
+    faults::Unknown,
     handler::{Console, ConsoleLine, HandlerStatus, Level, Stream},
     http::FunctionKey,
     statistics::{EventRange, FunctionStatistics, Invocation, PartitionStatistics},
@@ -60,6 +66,9 @@ pub struct Config {
     pub handler: Option<Program>,
     /// How many instances of the app run, each with a handler of its own. They share partitions and HTTP requests.
     pub instances: NonZeroUsize,
+    /// What each of them finds besides the app's settings, or in place of them; nothing for one that is not in the
+    /// list.
+    pub own_settings: Vec<AppSettings>,
     /// The key that callers of HTTP functions need.
     pub function_key: FunctionKey,
     /// The event hubs that triggers can name.
@@ -119,11 +128,15 @@ pub struct FunctionsHost {
     program: PathBuf,
     instances: Vec<Arc<Instance>>,
     http: Arc<HttpFunctions>,
-    pumps: Vec<Arc<Pump>>,
+    ownership: Arc<Ownership>,
+    gate: Arc<Gate>,
     console: Arc<Console>,
     blobs: Arc<Blobs>,
     journal: Journal,
     running: Mutex<JoinSet<()>>,
+    /// Faults that happen by the clock.
+    timed: TaskTracker,
+    shutdown: CancellationToken,
 }
 
 impl FunctionsHost {
@@ -157,23 +170,30 @@ impl FunctionsHost {
             .concat();
         // The real host starts no handler for an app without functions.
         let count = if functions.is_empty() { 0 } else { config.instances.get() };
+        let ownership = Arc::new(Ownership::new(pumps, count));
         let instances: Vec<_> = (0..count)
             .map(|index| {
                 let launch = Launch {
                     program: program.path.clone(),
                     arguments: program.arguments.clone(),
                     app: Arc::clone(&app),
+                    own_settings: config.own_settings.get(index).cloned().unwrap_or_default(),
                 };
                 let handler = Arc::new(Handler::new(index, launch, clients.raw.clone(), Arc::clone(&console)));
-                let is_mine = |pump: &&Arc<Pump>| pump.partition.number % count == index;
                 Arc::new(Instance {
+                    index,
                     invoker: Invoker::new(handler, clients.clone(), app.host.function_timeout),
-                    pumps: pumps.iter().filter(is_mine).cloned().collect(),
+                    ownership: Arc::clone(&ownership),
                     requests: TaskTracker::new(),
                     platform_restart: config.platform_restart,
                 })
             })
             .collect();
+        let handlers: Vec<_> = instances.iter().map(|instance| Arc::clone(&instance.invoker.handler)).collect();
+        around.gate.connect_handlers(Box::new(move |instance| match handlers.get(instance) {
+            Some(handler) => Box::pin(handler.kill()),
+            None => Box::pin(std::future::ready(())),
+        }));
         let mut running = JoinSet::new();
         for instance in &instances {
             running.spawn(Arc::clone(instance).run(around.clone(), shutdown.clone()));
@@ -186,16 +206,19 @@ impl FunctionsHost {
             around: around.clone(),
             turn: AtomicUsize::new(0),
         });
-        let (blobs, journal) = (around.blobs, around.journal);
+        let Surroundings { blobs, journal, gate, .. } = around;
         Ok(Self {
             program: program.path,
             instances,
             http,
-            pumps,
+            ownership,
+            gate,
             console,
             blobs,
             journal,
             running: Mutex::new(running),
+            timed: TaskTracker::new(),
+            shutdown,
         })
     }
 
@@ -222,7 +245,7 @@ impl FunctionsHost {
 
     /// Waits until each function has finished every event that its event hub holds now, dead letters included.
     pub async fn caught_up(&self) {
-        for pump in &self.pumps {
+        for pump in self.ownership.pumps() {
             // The group exists: the pump was made with it.
             let _ = pump.event_hub.caught_up(&pump.trigger.consumer_group).await;
         }
@@ -232,6 +255,8 @@ impl FunctionsHost {
     pub async fn stopped(&self) {
         let mut running = self.running.lock().await;
         while running.join_next().await.is_some() {}
+        self.timed.close();
+        self.timed.wait().await;
     }
 
     /// How the handlers are.
@@ -242,7 +267,7 @@ impl FunctionsHost {
     /// What the functions that read events have done, function by function.
     pub fn statistics(&self) -> Vec<FunctionStatistics> {
         let mut functions: Vec<FunctionStatistics> = Vec::new();
-        for pump in &self.pumps {
+        for pump in self.ownership.pumps() {
             let partition = pump.partition.number;
             let lag = pump.event_hub.lag(&pump.trigger.consumer_group).ok();
             let lag = lag.and_then(|lag| lag.get(partition).copied()).unwrap_or_default();
@@ -301,6 +326,7 @@ fn pumps(
                 consumer_group: trigger.consumer_group.clone(),
                 number,
             },
+            lease: Lease::new(number % config.instances),
             max_batch: app.host.max_event_batch_size,
             counters: Counters::default(),
         }))

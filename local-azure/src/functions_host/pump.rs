@@ -1,6 +1,6 @@
 //! Event Hub triggers: one pump takes the events of one partition to one function.
 //!
-//! One invocation at a time, in order. A batch that fails is tried again as the function's retry policy says, with
+//! One invocation at a time, in order, by the instance that holds the partition's lease. A batch that fails is tried again as the function's retry policy says, with
 //! the same events and a new invocation id; after the last retry the batch is checkpointed as if it had worked
 //! (azure-sdk-for-net: `EventHubListener.PartitionProcessor.cs`).
 
@@ -14,15 +14,16 @@ use super::{
     app::{Cardinality, EventHubTrigger, Function},
     blobs::Blobs,
     envelope::{self, Delivery, Retry, System},
-    invoker::Invoker,
+    instance::Instance,
     journal::Journal,
+    lease::{Lease, Term},
     output::write_blobs,
     statistics::{Counters, EventRange},
 };
 use crate::{
     clock::Clock,
     event_hubs::{self, EventHub, StoredEvent},
-    gate::{Class, Gate, Refusal, Request, Service},
+    gate::{Caller, Class, Effect, Gate, Refusal, Request, Service},
 };
 
 /// Takes the events of one partition to one function.
@@ -32,6 +33,7 @@ pub(super) struct Pump {
     pub(super) trigger: EventHubTrigger,
     pub(super) event_hub: Arc<EventHub>,
     pub(super) partition: envelope::Partition,
+    pub(super) lease: Lease,
     pub(super) max_batch: usize,
     pub(super) counters: Counters,
 }
@@ -45,58 +47,96 @@ pub(super) struct Surroundings {
     pub(super) journal: Journal,
 }
 
+/// An instance that reads a partition.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reader<'a> {
+    pub(super) instance: &'a Instance,
+    pub(super) around: &'a Surroundings,
+    /// Then no more is begun.
+    pub(super) stop: &'a CancellationToken,
+}
+
 /// What became of events.
 enum Delivered {
     /// They are done with, for good or for bad.
     Done,
-    /// The host stops: they come again.
+    /// The host stops, or the partition is read by another: they come again.
     Interrupted,
 }
 
 impl Pump {
-    /// Runs until `stop`; the invocation in flight then still ends.
-    pub(super) async fn run(
-        &self,
-        invoker: &Invoker,
-        around: &Surroundings,
-        stop: &CancellationToken,
-    ) -> Result<(), event_hubs::Error> {
-        let (group, partition) = (&self.trigger.consumer_group, self.partition.number);
-        while !stop.is_cancelled() {
-            let finished = self.event_hub.checkpoint(group, partition)?;
+    /// The instance that reads the partition as long as it has a host.
+    pub(super) fn home(&self, instances: usize) -> usize {
+        self.partition.number.checked_rem(instances).unwrap_or_default()
+    }
+
+    /// Reads whenever the lease is the instance's, until it stops; the invocation in flight then still ends.
+    pub(super) async fn run(&self, reader: Reader<'_>) -> Result<(), event_hubs::Error> {
+        while !reader.stop.is_cancelled() {
             tokio::select! {
-                () = stop.cancelled() => break,
-                () = self.event_hub.wait_for_events(partition, finished) => {}
-            }
-            let events = self.event_hub.read(partition, finished, self.max_batch);
-            let Some(last) = events.last() else { continue };
-            match self.deliver_all(&events, invoker, around, stop).await {
-                Delivered::Interrupted => break,
-                Delivered::Done => {
-                    self.counters.count(|counts| {
-                        counts.events += events.len() as u64;
-                        counts.retries = 0;
-                    });
-                    self.event_hub.set_checkpoint(group, partition, last.sequence_number)?;
-                }
+                biased;
+                () = reader.stop.cancelled() => {}
+                term = self.lease.term_of(reader.instance.index) => self.read(term, reader).await?,
             }
         }
         Ok(())
     }
 
-    async fn deliver_all(
-        &self,
-        events: &[Arc<StoredEvent>],
-        invoker: &Invoker,
-        around: &Surroundings,
-        stop: &CancellationToken,
-    ) -> Delivered {
+    /// Reads until the term is over or the instance stops.
+    async fn read(&self, term: Term, reader: Reader<'_>) -> Result<(), event_hubs::Error> {
+        let (group, partition) = (&self.trigger.consumer_group, self.partition.number);
+        // Faults do not happen a second time to a batch that was taken over because of one.
+        let mut is_spared = term.takes_over;
+        loop {
+            let finished = tokio::select! {
+                biased;
+                () = reader.stop.cancelled() => return Ok(()),
+                () = self.lease.over(term) => return Ok(()),
+                finished = self.event_hub.unfinished(group, partition) => finished?,
+            };
+            let events = self.event_hub.read(partition, finished, self.max_batch);
+            let Some(last) = events.last() else { continue };
+            let fault = tokio::select! {
+                biased;
+                () = reader.stop.cancelled() => return Ok(()),
+                () = self.lease.over(term) => return Ok(()),
+                fault = self.fault(std::mem::take(&mut is_spared), reader) => fault,
+            };
+            if let Some(next) = reader.instance.ownership.after(term.holder).filter(|_| fault == Some(Effect::Move)) {
+                self.lease.hand_over(term, next);
+            }
+            let mut delivered = self.deliver_all(&events, term, reader).await;
+            if let (Delivered::Done, Some(Effect::Duplicate)) = (&delivered, fault) {
+                delivered = self.deliver_all(&events, term, reader).await;
+            }
+            if let Delivered::Done = delivered {
+                self.lease.during(term, || self.finish(&events, last.sequence_number)).unwrap_or(Ok(()))?;
+            }
+        }
+    }
+
+    async fn fault(&self, is_spared: bool, reader: Reader<'_>) -> Option<Effect> {
+        if is_spared {
+            return None;
+        }
+        reader.around.gate.pass_batch(self.event_hub.name(), self.partition.number).await
+    }
+
+    fn finish(&self, events: &[Arc<StoredEvent>], last: u64) -> Result<(), event_hubs::Error> {
+        self.counters.count(|counts| {
+            counts.events += events.len() as u64;
+            counts.retries = 0;
+        });
+        self.event_hub.set_checkpoint(&self.trigger.consumer_group, self.partition.number, last)
+    }
+
+    async fn deliver_all(&self, events: &[Arc<StoredEvent>], term: Term, reader: Reader<'_>) -> Delivered {
         let size = match self.trigger.cardinality {
             Cardinality::Many => events.len(),
             Cardinality::One => 1,
         };
         for batch in events.chunks(size.max(1)) {
-            if let Delivered::Interrupted = self.deliver(batch, invoker, around, stop).await {
+            if let Delivered::Interrupted = self.deliver(batch, term, reader).await {
                 return Delivered::Interrupted;
             }
         }
@@ -104,18 +144,23 @@ impl Pump {
     }
 
     /// One batch, with its retries.
-    async fn deliver(
-        &self,
-        events: &[Arc<StoredEvent>],
-        invoker: &Invoker,
-        around: &Surroundings,
-        stop: &CancellationToken,
-    ) -> Delivered {
+    async fn deliver(&self, events: &[Arc<StoredEvent>], term: Term, reader: Reader<'_>) -> Delivered {
         let policy = self.function.retry.as_ref();
         let mut retry = Retry { count: 0, max_count: policy.and_then(|policy| policy.max_retry_count), failure: None };
         loop {
             self.counters.count(|counts| counts.retries = retry.count);
-            let Err(failure) = self.attempt(events, &retry, invoker, around).await else { return Delivered::Done };
+            let result = self.attempt(events, &retry, reader).await;
+            if self.lease.during(term, || ()).is_none() {
+                tracing::info!(
+                    function = self.function.name,
+                    partition = self.partition.number,
+                    instance = term.holder,
+                    "the partition is read anew: what became of {} events does not count",
+                    events.len()
+                );
+                return Delivered::Interrupted;
+            }
+            let Err(failure) = result else { return Delivered::Done };
             let jitter = 0.8 + 0.4 * fastrand::f64();
             let Some(delay) = policy.and_then(|policy| policy.delay_before(retry.count, jitter)) else {
                 self.counters.count(|counts| counts.given_up += 1);
@@ -124,22 +169,17 @@ impl Pump {
                 return Delivered::Done;
             };
             tokio::select! {
-                () = stop.cancelled() => return Delivered::Interrupted,
+                () = reader.stop.cancelled() => return Delivered::Interrupted,
+                () = self.lease.over(term) => return Delivered::Interrupted,
                 () = tokio::time::sleep(delay) => {}
             }
             retry = Retry { count: retry.count.saturating_add(1), failure: Some(failure), ..retry };
         }
     }
 
-    async fn attempt(
-        &self,
-        events: &[Arc<StoredEvent>],
-        retry: &Retry,
-        invoker: &Invoker,
-        around: &Surroundings,
-    ) -> Result<(), String> {
+    async fn attempt(&self, events: &[Arc<StoredEvent>], retry: &Retry, reader: Reader<'_>) -> Result<(), String> {
         let (id, start) = (Uuid::new_v4(), Instant::now());
-        let result = self.invoke(id, events, retry, invoker, around).await;
+        let result = self.invoke(id, events, retry, reader).await;
         self.counters.count(|counts| match result {
             Ok(_) => counts.succeeded += 1,
             Err(_) => counts.failed += 1,
@@ -154,7 +194,7 @@ impl Pump {
             last_sequence_number: last.sequence_number,
             retry: retry.count,
         });
-        around.journal.record(self.function.name, id, range, result.as_ref().err(), logs, start.elapsed());
+        reader.around.journal.record(self.function.name, id, range, result.as_ref().err(), logs, start.elapsed());
         result
     }
 
@@ -164,12 +204,11 @@ impl Pump {
         id: Uuid,
         events: &[Arc<StoredEvent>],
         retry: &Retry,
-        invoker: &Invoker,
-        around: &Surroundings,
+        Reader { instance, around, .. }: Reader<'_>,
     ) -> Result<Vec<String>, String> {
         let function = self.function.name;
         let request = Request { service: Service::Functions, operation: function, class: Class::Other, subject: "" };
-        let passage = around.gate.pass(request).await.map_err(refused)?;
+        let passage = around.gate.pass_from(Caller::Handler(instance.index), request).await.map_err(refused)?;
         let now = around.clock.now();
         let delivery = Delivery {
             name: &self.trigger.name,
@@ -182,8 +221,8 @@ impl Pump {
             (Cardinality::One, [event]) => envelope::single(delivery, event),
             _ => envelope::batch(delivery, events).map_err(|error| error.to_string())?,
         };
-        let answer = invoker.call(function, id, body).await;
-        if !passage.is_answered() {
+        let answer = instance.invoker.call(function, id, body).await;
+        if !passage.is_answered().await {
             return Err("the handler's answer was lost: a fault that was asked for".to_owned());
         }
         let answer = answer?;

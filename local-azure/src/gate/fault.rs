@@ -1,26 +1,25 @@
 //! What a fault is, as people write it.
 
-use std::time::Duration;
-
-use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{Request, Service};
+use super::{
+    Caller, Request, Service,
+    effect::{Effect, WrittenEffect},
+};
 
-/// The longest delay and the longest Retry-After.
-const LONGEST: Duration = Duration::from_secs(3_600);
-
-/// Something that goes wrong with requests on purpose.
+/// Something that goes wrong on purpose.
 ///
-/// As JSON: `{"service": "digital-twins", "operation": "DigitalTwins_Update", "effect": {"status": 503,
-/// "retryAfterS": 2}, "probability": 0.5, "skip": 0, "count": 3, "seed": 7}`. All but `service` and `effect` may be
-/// missing.
+/// As JSON: `{"service": "digital-twins", "operation": "DigitalTwins_Update", "subject": "thermostat-01", "effect":
+/// {"status": 503, "retryAfterS": 2}, "probability": 0.5, "skip": 0, "count": 3, "seed": 7}`. All but `service` and
+/// `effect` may be missing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub struct Fault {
     pub(super) service: Service,
     /// `None` means every operation.
     pub(super) operation: Option<String>,
+    /// `None` means every subject.
+    pub(super) subject: Option<String>,
     pub(super) effect: Effect,
     pub(super) probability: f64,
     pub(super) skip: u64,
@@ -29,29 +28,37 @@ pub struct Fault {
     pub(super) seed: u64,
 }
 
-/// What happens to a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// It is answered with an error, in the service's own shape, and not carried out. `{"status": 503, "retryAfterS":
-    /// 2}`
-    Status(StatusCode, Option<Duration>),
-    /// The connection ends without an answer, and it is not carried out. `{"reset": true}`
-    Reset,
-    /// It is carried out, and then the connection ends without an answer. `{"reset": true, "after": true}`
-    LoseAnswer,
-    /// It takes longer. `{"delayMs": 250}`
-    Delay(Duration),
-}
-
 /// A fault that makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FaultError {
     /// The effect is none, or several.
     #[error(
-        "the effect must be exactly one of {{\"status\": 503, \"retryAfterS\": 2}}, {{\"reset\": true}} and \
-         {{\"delayMs\": 250}}; \"after\": true goes with reset, retryAfterS with status"
+        "the effect must be exactly one of {{\"status\": 503, \"retryAfterS\": 2}}, {{\"reset\": true}}, \
+         {{\"delayMs\": 250}}, {{\"kill\": \"before\"}} (or after, or now), {{\"killEveryMs\": 30000}}, \
+         {{\"duplicate\": true}}, {{\"move\": true}} and {{\"rewind\": 100}}; \"after\": true goes with reset, \
+         retryAfterS with status, instance with kill and killEveryMs"
     )]
     Effect,
+    /// The effect cannot happen to the service.
+    #[error("the effect {effect} goes with {services}")]
+    Service {
+        /// The effect, as JSON.
+        effect: String,
+        /// What it can happen to.
+        services: &'static str,
+    },
+    /// What happens at once is not counted.
+    #[error("the effect {effect} happens once, at once: skip and count do not go with it")]
+    AtOnce {
+        /// The effect, as JSON.
+        effect: String,
+    },
+    /// What happens by the clock happens to no request.
+    #[error("the effect {effect} happens to a handler, not to a request: operation and subject do not go with it")]
+    NoRequest {
+        /// The effect, as JSON.
+        effect: String,
+    },
     /// A status that is no error.
     #[error("the status is {0}; a fault answers 400 to 599")]
     Status(u16),
@@ -66,15 +73,43 @@ pub enum FaultError {
 }
 
 impl Fault {
-    /// A fault that happens to every request to `service`, without end.
+    /// A fault that happens to every request to `service` (for [`Service::EventHubs`], to every batch), without end;
+    /// or once, where that is what the effect does.
     pub fn new(service: Service, effect: Effect) -> Self {
-        Self { service, operation: None, effect, probability: 1.0, skip: 0, count: None, seed: 0 }
+        let count = effect.is_at_once().then_some(1);
+        Self { service, operation: None, subject: None, effect, probability: 1.0, skip: 0, count, seed: 0 }
     }
 
-    /// Only with this operation, for instance `DigitalTwins_Update`; case does not count.
+    /// The service that it happens to.
+    pub fn service(&self) -> Service {
+        self.service
+    }
+
+    /// The one operation that it happens to, or all.
+    pub fn operation(&self) -> Option<&str> {
+        self.operation.as_deref()
+    }
+
+    /// The one subject that it happens to, or all.
+    pub fn subject(&self) -> Option<&str> {
+        self.subject.as_deref()
+    }
+
+    /// What it does.
+    pub fn effect(&self) -> Effect {
+        self.effect
+    }
+
+    /// Only with this operation, for instance `DigitalTwins_Update`, or this event hub; case does not count.
     #[must_use]
     pub fn on(self, operation: impl Into<String>) -> Self {
         Self { operation: Some(operation.into()), ..self }
+    }
+
+    /// Only where this is what is worked on: a twin id, a device id, the number of a partition.
+    #[must_use]
+    pub fn about(self, subject: impl Into<String>) -> Self {
+        Self { subject: Some(subject.into()), ..self }
     }
 
     /// Only with this probability, between 0 and 1. Which requests it happens to follows from the seed and their
@@ -102,9 +137,25 @@ impl Fault {
         Self { skip, ..self }
     }
 
-    pub(super) fn fits(&self, request: &Request<'_>) -> bool {
+    /// Refuses what makes no sense.
+    pub(crate) fn check(&self) -> Result<(), FaultError> {
+        self.effect.check_service(self.service)?;
+        let is_counted = self.skip > 0 || self.count.is_some_and(|count| count > 1);
+        if self.effect.is_at_once() && is_counted {
+            return Err(FaultError::AtOnce { effect: self.effect.to_string() });
+        }
+        let is_timed = matches!(self.effect, Effect::KillNow(_) | Effect::KillEvery(..));
+        if is_timed && (self.operation.is_some() || self.subject.is_some()) {
+            return Err(FaultError::NoRequest { effect: self.effect.to_string() });
+        }
+        Ok(())
+    }
+
+    pub(super) fn fits(&self, caller: Caller, request: &Request<'_>) -> bool {
         self.service == request.service
             && self.operation.as_ref().is_none_or(|operation| operation.eq_ignore_ascii_case(request.operation))
+            && self.subject.as_ref().is_none_or(|subject| subject == request.subject)
+            && !(self.effect.needs_handler() && caller == Caller::Other)
     }
 }
 
@@ -115,6 +166,8 @@ struct Written {
     service: Service,
     #[serde(default = "every")]
     operation: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
     effect: WrittenEffect,
     #[serde(default = "certain")]
     probability: f64,
@@ -124,22 +177,6 @@ struct Written {
     count: Option<u64>,
     #[serde(default)]
     seed: u64,
-}
-
-/// An effect as JSON.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct WrittenEffect {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after_s: Option<u64>,
-    #[serde(skip_serializing_if = "is_false")]
-    reset: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    after: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    delay_ms: Option<u64>,
 }
 
 const EVERY: &str = "*";
@@ -152,16 +189,11 @@ fn certain() -> f64 {
     1.0
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_false(value: &bool) -> bool {
-    !value
-}
-
 impl TryFrom<Written> for Fault {
     type Error = FaultError;
 
     fn try_from(written: Written) -> Result<Self, FaultError> {
-        let Written { service, operation, effect, probability, skip, count, seed } = written;
+        let Written { service, operation, subject, effect, probability, skip, count, seed } = written;
         if !(probability > 0.0 && probability <= 1.0) {
             return Err(FaultError::Range { name: "probability", range: "above 0 and at most 1" });
         }
@@ -169,68 +201,26 @@ impl TryFrom<Written> for Fault {
             return Err(FaultError::Range { name: "count", range: "at least 1" });
         }
         let operation = Some(operation).filter(|operation| operation != EVERY);
-        Ok(Self { service, operation, effect: effect.try_into()?, probability, skip, count, seed })
-    }
-}
-
-impl TryFrom<WrittenEffect> for Effect {
-    type Error = FaultError;
-
-    fn try_from(written: WrittenEffect) -> Result<Self, FaultError> {
-        let limited = |name, duration: Duration| {
-            (duration <= LONGEST).then_some(duration).ok_or(FaultError::Range { name, range: "at most an hour" })
-        };
-        match written {
-            WrittenEffect { status: Some(status), retry_after_s, reset: false, after: false, delay_ms: None } => {
-                let code =
-                    StatusCode::from_u16(status).ok().filter(|code| code.is_client_error() || code.is_server_error());
-                let wait =
-                    retry_after_s.map(|seconds| limited("retryAfterS", Duration::from_secs(seconds))).transpose()?;
-                Ok(Self::Status(code.ok_or(FaultError::Status(status))?, wait))
-            }
-            WrittenEffect { status: None, retry_after_s: None, reset: true, after, delay_ms: None } => {
-                Ok(if after { Self::LoseAnswer } else { Self::Reset })
-            }
-            WrittenEffect { status: None, retry_after_s: None, reset: false, after: false, delay_ms: Some(ms) } => {
-                Ok(Self::Delay(limited("delayMs", Duration::from_millis(ms))?))
-            }
-            _ => Err(FaultError::Effect),
-        }
+        let effect = Effect::try_from(effect)?;
+        let count = count.or_else(|| effect.is_at_once().then_some(1));
+        let fault = Self { service, operation, subject, effect, probability, skip, count, seed };
+        fault.check()?;
+        Ok(fault)
     }
 }
 
 impl From<Fault> for Written {
     fn from(fault: Fault) -> Self {
-        let Fault { service, operation, effect, probability, skip, count, seed } = fault;
+        let Fault { service, operation, subject, effect, probability, skip, count, seed } = fault;
         let operation = operation.unwrap_or_else(every);
-        Self { service, operation, effect: effect.into(), probability, skip, count, seed }
-    }
-}
-
-impl From<Effect> for WrittenEffect {
-    fn from(effect: Effect) -> Self {
-        let none = Self::default();
-        match effect {
-            Effect::Status(status, wait) => {
-                Self { status: Some(status.as_u16()), retry_after_s: wait.map(|wait| wait.as_secs()), ..none }
-            }
-            Effect::Reset => Self { reset: true, ..none },
-            Effect::LoseAnswer => Self { reset: true, after: true, ..none },
-            Effect::Delay(delay) => {
-                Self { delay_ms: Some(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)), ..none }
-            }
-        }
-    }
-}
-
-impl Serialize for Effect {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        WrittenEffect::from(*self).serialize(serializer)
+        Self { service, operation, subject, effect: effect.into(), probability, skip, count, seed }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -243,15 +233,19 @@ mod tests {
     fn faults_are_read_with_their_defaults_and_written_as_they_were() {
         let bare = read(json!({ "service": "dps", "effect": { "reset": true } })).unwrap();
         assert_eq!(bare, Fault::new(Service::Dps, Effect::Reset));
-        for effect in [
-            json!({ "status": 429, "retryAfterS": 2 }),
-            json!({ "status": 500 }),
-            json!({ "reset": true }),
-            json!({ "reset": true, "after": true }),
-            json!({ "delayMs": 250 }),
+        for (service, effect) in [
+            ("digital-twins", json!({ "status": 429, "retryAfterS": 2 })),
+            ("digital-twins", json!({ "status": 500 })),
+            ("digital-twins", json!({ "reset": true })),
+            ("digital-twins", json!({ "reset": true, "after": true })),
+            ("digital-twins", json!({ "delayMs": 250 })),
+            ("digital-twins", json!({ "kill": "before" })),
+            ("iot-hub", json!({ "kill": "after", "instance": 1 })),
+            ("event-hubs", json!({ "duplicate": true })),
+            ("event-hubs", json!({ "move": true })),
         ] {
             let written = json!({
-                "service": "digital-twins", "operation": "DigitalTwins_Update", "effect": effect,
+                "service": service, "operation": "DigitalTwins_Update", "subject": "t", "effect": effect,
                 "probability": 0.25, "skip": 2, "count": 3, "seed": 7,
             });
             let fault = read(written.clone()).unwrap();
@@ -260,8 +254,22 @@ mod tests {
     }
 
     #[test]
+    fn what_happens_at_once_happens_once_and_what_is_timed_until_it_is_switched_off() {
+        let rewind = read(json!({ "service": "event-hubs", "operation": "deviceevents", "effect": { "rewind": 100 } }));
+        assert_eq!(rewind.unwrap(), Fault::new(Service::EventHubs, Effect::Rewind(100)).on("deviceevents"));
+        let now = Fault::new(Service::Functions, Effect::KillNow(Some(1)));
+        assert_eq!(read(json!({ "service": "functions", "effect": { "kill": "now", "instance": 1 } })).unwrap(), now);
+        assert_eq!(serde_json::to_value(&now).unwrap()["count"], 1);
+        let every = read(json!({ "service": "functions", "effect": { "killEveryMs": 1_500 } })).unwrap();
+        assert_eq!(every, Fault::new(Service::Functions, Effect::KillEvery(Duration::from_millis(1_500), None)));
+        assert!(serde_json::to_value(&every).unwrap().get("count").is_none());
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused_with_what_would() {
         let with = |effect: Value| json!({ "service": "iot-hub", "effect": effect });
+        let events = |effect: Value| json!({ "service": "event-hubs", "effect": effect });
+        let functions = |effect: Value| json!({ "service": "functions", "effect": effect });
         for (fault, expected) in [
             (json!({ "service": "iot-hub" }), "missing field `effect`"),
             (json!({ "service": "cosmos", "effect": { "reset": true } }), "unknown variant `cosmos`"),
@@ -271,12 +279,28 @@ mod tests {
             (with(json!({ "reset": false })), "exactly one of"),
             (with(json!({ "status": 503, "reset": true })), "exactly one of"),
             (with(json!({ "delayMs": 5, "after": true })), "exactly one of"),
+            (with(json!({ "delayMs": 5, "retryAfterS": 1 })), "exactly one of"),
+            (with(json!({ "delayMs": 5, "instance": 1 })), "exactly one of"),
             (with(json!({ "status": 200 })), "400 to 599"),
             (with(json!({ "status": 99 })), "400 to 599"),
             (with(json!({ "delayMs": 3_600_001 })), "at most an hour"),
             (json!({ "service": "dps", "effect": { "reset": true }, "probability": 1.5 }), "at most 1"),
             (json!({ "service": "dps", "effect": { "reset": true }, "probability": 0 }), "above 0"),
             (json!({ "service": "dps", "effect": { "reset": true }, "count": 0 }), "at least 1"),
+            (with(json!({ "duplicate": true })), r#"{"duplicate":true} goes with event-hubs"#),
+            (with(json!({ "move": true })), "goes with event-hubs"),
+            (with(json!({ "rewind": 1 })), "goes with event-hubs"),
+            (with(json!({ "kill": "now" })), "goes with functions"),
+            (with(json!({ "killEveryMs": 1 })), "goes with functions"),
+            (with(json!({ "kill": "before" })), "or needs an instance"),
+            (with(json!({ "kill": "soon" })), "unknown variant `soon`"),
+            (events(json!({ "status": 503 })), "every service but event-hubs"),
+            (events(json!({ "kill": "after", "instance": 0 })), "every service but event-hubs"),
+            (events(json!({ "rewind": 0 })), "at least 1 event"),
+            (functions(json!({ "killEveryMs": 0 })), "at least 1"),
+            (json!({ "service": "functions", "effect": { "kill": "now" }, "skip": 1 }), "skip and count do not go"),
+            (json!({ "service": "functions", "effect": { "kill": "now" }, "count": 2 }), "skip and count do not go"),
+            (json!({ "service": "functions", "effect": { "kill": "now" }, "operation": "f" }), "not to a request"),
         ] {
             let error = read(fault.clone()).unwrap_err();
             assert!(error.contains(expected), "{fault}: {error}");

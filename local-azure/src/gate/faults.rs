@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 use tokio::sync::broadcast;
 
-use super::{Effect, Fault, Request, Service};
+use super::{Caller, Effect, Fault, Request, Service};
 
 /// How many faults can be on at a time.
 const FAULTS: usize = 256;
@@ -23,7 +23,7 @@ pub struct FaultStatus {
     pub id: u64,
     /// What it is.
     pub fault: Fault,
-    /// Requests that it fitted. Where this stays 0, nobody asks for such an operation: look for the right name under
+    /// Requests, batches or moments that it fitted. Where this stays 0, nobody asks for such an operation: look for the right name under
     /// `operations` in the state.
     pub matched: u64,
     /// How often it happened.
@@ -38,11 +38,11 @@ pub struct Fired {
     pub id: u64,
     /// The request's service.
     pub service: Service,
-    /// The request's operation.
-    pub operation: &'static str,
-    /// What the request was about, for instance a twin id.
+    /// The request's operation, or the event hub; empty where it happened to no request.
+    pub operation: String,
+    /// What the request was about, for instance a twin id, or a partition.
     pub subject: String,
-    /// What happened to it.
+    /// What happened.
     pub effect: Effect,
 }
 
@@ -50,6 +50,17 @@ pub struct Fired {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{FAULTS} faults are on already; take some away first (DELETE /control/faults)")]
 pub struct TooMany;
+
+/// What becomes of a fault at a moment of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// It was switched off, or has happened as often as it should.
+    Over,
+    /// It does not happen this time.
+    Spared,
+    /// It happens, to this one of so many.
+    Happens(usize),
+}
 
 /// What faults make of a request.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -118,22 +129,14 @@ impl Faults {
     }
 
     /// What happens to this request. Delays add up; of the rest, the first in the order of injection happens.
-    pub(super) fn judge(&self, request: &Request<'_>) -> Verdict {
+    pub(super) fn judge(&self, caller: Caller, request: &Request<'_>) -> Verdict {
         let mut verdict = Verdict::default();
         for fault in &mut self.lock().faults {
-            if !fault.happens_to(request) {
+            if !fault.happens_to(caller, request) {
                 continue;
             }
             let effect = fault.status.fault.effect;
-            tracing::debug!(fault = fault.status.id, ?effect, operation = request.operation, "a fault happens");
-            // Nobody may be listening.
-            let _ = self.news.send(Fired {
-                id: fault.status.id,
-                service: request.service,
-                operation: request.operation,
-                subject: request.subject.to_owned(),
-                effect,
-            });
+            self.tell(fault.status.id, request.service, request.operation, request.subject, effect);
             match effect {
                 Effect::Delay(delay) => verdict.delay += delay,
                 effect => {
@@ -145,6 +148,31 @@ impl Faults {
         verdict
     }
 
+    /// The next moment of a fault that does not wait for requests: what happens now, and to which of `among`.
+    pub(super) fn moment(&self, id: u64, among: usize) -> Moment {
+        let mut list = self.lock();
+        let Some(fault) = list.faults.iter_mut().find(|fault| fault.status.id == id) else { return Moment::Over };
+        if fault.is_used_up() {
+            return Moment::Over;
+        }
+        let Fault { service, operation, subject, effect, .. } = &fault.status.fault;
+        let (service, operation, subject) = (*service, operation.clone(), subject.clone());
+        let effect = *effect;
+        if !fault.happens() {
+            return Moment::Spared;
+        }
+        let chosen = effect.instance().unwrap_or_else(|| fault.random.usize(0..among.max(1)));
+        self.tell(id, service, &operation.unwrap_or_default(), &subject.unwrap_or_default(), effect);
+        Moment::Happens(chosen)
+    }
+
+    fn tell(&self, id: u64, service: Service, operation: &str, subject: &str, effect: Effect) {
+        tracing::debug!(fault = id, ?effect, operation, "a fault happens");
+        // Nobody may be listening.
+        let _ =
+            self.news.send(Fired { id, service, operation: operation.to_owned(), subject: subject.to_owned(), effect });
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, List> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -152,13 +180,19 @@ impl Faults {
 
 impl Active {
     fn is_used_up(&self) -> bool {
-        self.status.fault.count.is_some_and(|count| self.status.fired >= count)
+        let Fault { effect, count, .. } = &self.status.fault;
+        let is_past = effect.is_at_once() && self.status.matched > 0;
+        is_past || count.is_some_and(|count| self.status.fired >= count)
     }
 
-    fn happens_to(&mut self, request: &Request<'_>) -> bool {
-        if self.is_used_up() || !self.status.fault.fits(request) {
-            return false;
-        }
+    fn happens_to(&mut self, caller: Caller, request: &Request<'_>) -> bool {
+        let Fault { effect, .. } = &self.status.fault;
+        let waits_for_requests = !matches!(effect, Effect::Rewind(_) | Effect::KillNow(_) | Effect::KillEvery(..));
+        waits_for_requests && !self.is_used_up() && self.status.fault.fits(caller, request) && self.happens()
+    }
+
+    /// Counts one more request or moment; says whether it happens.
+    fn happens(&mut self) -> bool {
         self.status.matched += 1;
         if self.status.matched <= self.status.fault.skip {
             return false;
@@ -183,7 +217,11 @@ mod tests {
     }
 
     fn hits(faults: &Faults, operation: &'static str, requests: usize) -> Vec<bool> {
-        (0..requests).map(|_| faults.judge(&request(operation)).effect.is_some()).collect()
+        (0..requests).map(|_| faults.judge(Caller::Other, &request(operation)).effect.is_some()).collect()
+    }
+
+    fn judge(faults: &Faults) -> Verdict {
+        faults.judge(Caller::Other, &request("x"))
     }
 
     fn with(fault: Fault) -> Faults {
@@ -219,7 +257,56 @@ mod tests {
         assert_eq!(hits(&faults, "DigitalTwins_Update", 1), [true]);
         assert_eq!(hits(&faults, "DigitalTwins_Add", 1), [false]);
         let elsewhere = Request { service: Service::Dps, ..request("DigitalTwins_Update") };
-        assert_eq!(faults.judge(&elsewhere), Verdict::default());
+        assert_eq!(faults.judge(Caller::Other, &elsewhere), Verdict::default());
+    }
+
+    #[test]
+    fn only_its_subject_suffers() {
+        let faults = with(Fault::new(Service::DigitalTwins, BUSY).about("t"));
+        assert_eq!(hits(&faults, "DigitalTwins_Update", 1), [true]);
+        let other = Request { subject: "T", ..request("DigitalTwins_Update") };
+        assert_eq!(faults.judge(Caller::Other, &other), Verdict::default());
+    }
+
+    #[test]
+    fn only_calls_of_handlers_kill_their_handler() {
+        let faults = with(Fault::new(Service::DigitalTwins, Effect::KillAfter(None)).after(1));
+        let judge = |caller| faults.judge(caller, &request("x")).effect;
+        assert_eq!([Caller::Handler(0), Caller::Other].map(judge), [None, None]);
+        assert_eq!(judge(Caller::Handler(1)), Some(Effect::KillAfter(None)));
+        assert_eq!(faults.all()[0].matched, 2);
+    }
+
+    #[test]
+    fn a_fault_of_the_clock_goes_on_until_it_is_used_up_or_taken_away() {
+        let every = Fault::new(Service::Functions, Effect::KillEvery(Duration::from_secs(1), None));
+        let moments = |fault: Fault| {
+            let faults = with(fault);
+            (0..20).map(|_| faults.moment(1, 3)).collect::<Vec<_>>()
+        };
+        let chosen = moments(every.clone().with_seed(1));
+        assert_eq!(chosen, moments(every.clone().with_seed(1)));
+        assert_ne!(chosen, moments(every.clone().with_seed(2)));
+        assert!((0..3).all(|instance| chosen.contains(&Moment::Happens(instance))), "{chosen:?}");
+        assert!(moments(every.clone().with_probability(0.5)).contains(&Moment::Spared));
+        assert_eq!(moments(every.clone().times(2))[2..], [Moment::Over; 18]);
+
+        let faults = with(every);
+        assert_eq!(hits(&faults, "x", 1), [false]);
+        faults.remove(1);
+        assert_eq!(faults.moment(1, 3), Moment::Over);
+    }
+
+    #[test]
+    fn what_happens_at_once_happens_once_and_is_told() {
+        let faults = with(Fault::new(Service::EventHubs, Effect::Rewind(9)).on("deviceevents").about("2"));
+        let mut news = faults.subscribe();
+        assert_eq!([faults.moment(1, 1), faults.moment(1, 1)], [Moment::Happens(0), Moment::Over]);
+        let fired = news.try_recv().unwrap();
+        assert_eq!((fired.operation.as_str(), fired.subject.as_str()), ("deviceevents", "2"));
+        let unlikely = Fault::new(Service::EventHubs, Effect::Rewind(9)).with_probability(f64::MIN_POSITIVE);
+        let faults = with(unlikely);
+        assert_eq!([faults.moment(1, 1), faults.moment(1, 1)], [Moment::Spared, Moment::Over]);
     }
 
     #[test]
@@ -231,13 +318,13 @@ mod tests {
         }
         let id = faults.inject(Fault::new(Service::DigitalTwins, BUSY)).unwrap();
         let delay = Duration::from_millis(50);
-        assert_eq!(faults.judge(&request("x")), Verdict { delay, effect: Some(Effect::Reset) });
-        assert_eq!(faults.judge(&request("x")), Verdict { delay, effect: Some(BUSY) });
+        assert_eq!(judge(&faults), Verdict { delay, effect: Some(Effect::Reset) });
+        assert_eq!(judge(&faults), Verdict { delay, effect: Some(BUSY) });
         assert!(faults.remove(id));
         assert!(!faults.remove(id));
-        assert_eq!(faults.judge(&request("x")), Verdict { delay, effect: None });
+        assert_eq!(judge(&faults), Verdict { delay, effect: None });
         faults.clear();
-        assert_eq!(faults.judge(&request("x")), Verdict::default());
+        assert_eq!(judge(&faults), Verdict::default());
     }
 
     #[test]

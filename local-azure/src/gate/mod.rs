@@ -5,21 +5,25 @@
 //! looks is the service's business: each one answers in its own shape.
 
 mod counts;
+mod effect;
 mod fault;
 mod faults;
+mod handlers;
 mod limits;
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::broadcast, time::Instant};
 
-use self::{counts::Counts, faults::Faults, limits::Limits};
+use self::{counts::Counts, faults::Faults, handlers::Handlers, limits::Limits};
 pub use self::{
     counts::OperationCount,
-    fault::{Effect, Fault, FaultError},
-    faults::{FaultStatus, Fired, TooMany},
+    effect::Effect,
+    fault::{Fault, FaultError},
+    faults::{FaultStatus, Fired, Moment, TooMany},
+    handlers::{Caller, Killer},
 };
 
 /// The services that local-azure stands in for.
@@ -32,6 +36,8 @@ pub enum Service {
     Dps,
     /// IoT Hub.
     IotHub,
+    /// Event Hubs: the batches of events that consumers get.
+    EventHubs,
     /// The Functions host: its invocations.
     Functions,
     /// The managed identity endpoint.
@@ -65,7 +71,7 @@ pub struct Request<'a> {
     /// Whom it is for.
     pub service: Service,
     /// The operation's name, for instance `DigitalTwins_Update`.
-    pub operation: &'static str,
+    pub operation: &'a str,
     /// Which limit it counts against.
     pub class: Class,
     /// What it works on (a twin id, a device id); empty where there is nothing of the kind.
@@ -97,15 +103,31 @@ impl Refusal {
 #[derive(Debug)]
 #[must_use = "carry the request out, then ask `is_answered`"]
 pub struct Passage {
-    loses_answer: bool,
+    caller: Caller,
+    end: End,
+}
+
+/// What follows when a request was carried out.
+#[derive(Debug)]
+enum End {
+    Answer,
+    NoAnswer,
+    /// The chosen handler, or the caller, is killed.
+    Kill(Option<usize>, Arc<Handlers>),
 }
 
 impl Passage {
     /// The request was carried out: whether the client is to hear of it. Where not, the connection is to end without
     /// an answer.
-    #[must_use]
-    pub fn is_answered(self) -> bool {
-        !self.loses_answer
+    pub async fn is_answered(self) -> bool {
+        match self.end {
+            End::Answer => true,
+            End::NoAnswer => false,
+            End::Kill(chosen, handlers) => {
+                handlers.kill(chosen, self.caller).await;
+                false
+            }
+        }
     }
 }
 
@@ -125,6 +147,7 @@ pub struct Gate {
     counts: Counts,
     limits: Limits,
     faults: Faults,
+    handlers: Arc<Handlers>,
 }
 
 impl Default for Gate {
@@ -137,7 +160,12 @@ impl Gate {
     /// A gate with these rules and no faults.
     pub fn new(rules: Rules) -> Self {
         let (counts, limits, faults) = (Counts::default(), Limits::default(), Faults::default());
-        Self { rules, counts, limits, faults }
+        Self { rules, counts, limits, faults, handlers: Arc::default() }
+    }
+
+    /// Says how faults kill handlers. Without this they kill none.
+    pub fn connect_handlers(&self, killer: Killer) {
+        self.handlers.connect(killer);
     }
 
     /// Lets a request through, later if latency is configured or a fault delays it.
@@ -145,32 +173,64 @@ impl Gate {
     /// # Errors
     /// [`Refusal`] where the operation's limit is used up or a fault happens.
     pub async fn pass(&self, request: Request<'_>) -> Result<Passage, Refusal> {
+        self.pass_from(Caller::Other, request).await
+    }
+
+    /// As [`Gate::pass`], for a request whose caller is known.
+    ///
+    /// # Errors
+    /// As [`Gate::pass`].
+    pub async fn pass_from(&self, caller: Caller, request: Request<'_>) -> Result<Passage, Refusal> {
+        let end = match self.meet(caller, request).await {
+            Some(Effect::Status(status, retry_after)) => return Err(Refusal::Status { status, retry_after }),
+            Some(Effect::Reset) => return Err(Refusal::Reset),
+            Some(Effect::KillBefore(chosen)) => {
+                self.handlers.kill(chosen, caller).await;
+                return Err(Refusal::Reset);
+            }
+            Some(Effect::LoseAnswer) => End::NoAnswer,
+            Some(Effect::KillAfter(chosen)) => End::Kill(chosen, Arc::clone(&self.handlers)),
+            Some(_) | None => End::Answer,
+        };
+        if self.rules.digital_twins_limits && request.service == Service::DigitalTwins {
+            self.limits.admit(&request, Instant::now())?;
+        }
+        Ok(Passage { caller, end })
+    }
+
+    /// Lets a batch of events through, later if a fault delays it. Gives what else is to happen to it:
+    /// [`Effect::Duplicate`] or [`Effect::Move`].
+    pub async fn pass_batch(&self, event_hub: &str, partition: usize) -> Option<Effect> {
+        let subject = partition.to_string();
+        let class = Class::Other;
+        let batch = Request { service: Service::EventHubs, operation: event_hub, class, subject: &subject };
+        self.meet(Caller::Other, batch).await
+    }
+
+    /// Counts a request and holds it up; gives the effect of a fault that is not a delay.
+    async fn meet(&self, caller: Caller, request: Request<'_>) -> Option<Effect> {
         self.counts.add(&request);
-        let verdict = self.faults.judge(&request);
+        let verdict = self.faults.judge(caller, &request);
         let latency = self.rules.latency.get(&request.service).copied().unwrap_or_default();
         let delay = latency.saturating_add(verdict.delay);
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        let mut passage = Passage { loses_answer: false };
-        match verdict.effect {
-            None | Some(Effect::Delay(_)) => {}
-            Some(Effect::Status(status, retry_after)) => return Err(Refusal::Status { status, retry_after }),
-            Some(Effect::Reset) => return Err(Refusal::Reset),
-            Some(Effect::LoseAnswer) => passage.loses_answer = true,
-        }
-        if self.rules.digital_twins_limits && request.service == Service::DigitalTwins {
-            self.limits.admit(&request, Instant::now())?;
-        }
-        Ok(passage)
+        verdict.effect
     }
 
-    /// Switches a fault on; gives its number.
+    /// Switches a fault on; gives its number. What does not wait for requests also has to be made happen:
+    /// [`crate::Faults`] does.
     ///
     /// # Errors
     /// [`TooMany`].
     pub fn inject(&self, fault: Fault) -> Result<u64, TooMany> {
         self.faults.inject(fault)
+    }
+
+    /// The next moment of a fault that does not wait for requests: what happens now, and to which of `among`.
+    pub fn moment(&self, id: u64, among: usize) -> Moment {
+        self.faults.moment(id, among)
     }
 
     /// Takes a fault away; says whether there was one of that number.
@@ -254,12 +314,52 @@ mod tests {
         let refused = Refusal::Status { status, retry_after: Some(second) };
         assert_eq!(gate.pass(REGISTER).await.unwrap_err(), refused);
         assert_eq!(gate.pass(REGISTER).await.unwrap_err(), Refusal::Reset);
-        assert!(!gate.pass(REGISTER).await.unwrap().is_answered());
+        assert!(!gate.pass(REGISTER).await.unwrap().is_answered().await);
         let start = Instant::now();
-        assert!(gate.pass(REGISTER).await.unwrap().is_answered());
+        assert!(gate.pass(REGISTER).await.unwrap().is_answered().await);
         assert_eq!(start.elapsed(), second);
-        assert!(gate.pass(REGISTER).await.unwrap().is_answered());
+        assert!(gate.pass(REGISTER).await.unwrap().is_answered().await);
         gate.reset();
         assert!(gate.faults().is_empty() && gate.counts().is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_handler_that_makes_the_call_is_killed_before_or_after_it() {
+        let gate = Gate::default();
+        let killed = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let notes = Arc::clone(&killed);
+        gate.connect_handlers(Box::new(move |instance| {
+            let notes = Arc::clone(&notes);
+            Box::pin(async move { notes.lock().unwrap().push(instance) })
+        }));
+        let killed = || std::mem::take(&mut *killed.lock().unwrap());
+        for effect in [Effect::KillBefore(None), Effect::KillAfter(None), Effect::KillAfter(Some(7))] {
+            gate.inject(Fault::new(Service::DigitalTwins, effect).times(1)).unwrap();
+        }
+        let pass = || gate.pass_from(Caller::Handler(3), patch_of("a"));
+        assert_eq!(pass().await.unwrap_err(), Refusal::Reset);
+        assert_eq!(killed(), [3]);
+        let passage = pass().await.unwrap();
+        assert!(killed().is_empty());
+        assert!(!passage.is_answered().await);
+        assert_eq!(killed(), [3]);
+        assert!(!gate.pass(patch_of("a")).await.unwrap().is_answered().await);
+        assert_eq!(killed(), [7]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn batches_are_counted_by_event_hub_and_meet_the_faults_of_their_partition() {
+        let gate = Gate::default();
+        let fault = |effect| Fault::new(Service::EventHubs, effect).on("deviceevents").about("1");
+        gate.inject(fault(Effect::Delay(Duration::from_secs(1)))).unwrap();
+        gate.inject(fault(Effect::Move)).unwrap();
+        let start = Instant::now();
+        assert_eq!(gate.pass_batch("deviceevents", 0).await, None);
+        assert_eq!(gate.pass_batch("lifecycleevents", 1).await, None);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        assert_eq!(gate.pass_batch("deviceevents", 1).await, Some(Effect::Move));
+        assert_eq!(start.elapsed(), Duration::from_secs(1));
+        let counts: Vec<_> = gate.counts().into_iter().map(|count| (count.operation, count.count)).collect();
+        assert_eq!(counts, [("deviceevents".to_owned(), 2), ("lifecycleevents".to_owned(), 1)]);
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::{
     Json, Router,
     extract::{Query, State},
@@ -13,10 +12,10 @@ use axum::{
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Tokens;
+use super::{Headers, Tokens};
 use crate::{
     front,
-    gate::{Class, Gate, Refusal, Request, Service},
+    gate::{Caller, Class, Gate, Refusal, Request, Service},
 };
 
 /// The first version whose answer has `expires_on`; the one that all Azure Identity libraries ask for.
@@ -24,13 +23,13 @@ const API_VERSION: &str = "2019-08-01";
 
 struct Endpoint {
     tokens: Tokens,
-    header: String,
+    headers: Headers,
     gate: Arc<Gate>,
 }
 
-/// The endpoint's routes; `header` is what callers must send in `X-IDENTITY-HEADER`.
-pub fn router(tokens: Tokens, header: String, gate: Arc<Gate>) -> Router {
-    Router::new().route("/msi/token", get(token)).with_state(Arc::new(Endpoint { tokens, header, gate }))
+/// The endpoint's routes; callers must send one of `headers` in `X-IDENTITY-HEADER`.
+pub fn router(tokens: Tokens, headers: Headers, gate: Arc<Gate>) -> Router {
+    Router::new().route("/msi/token", get(token)).with_state(Arc::new(Endpoint { tokens, headers, gate }))
 }
 
 #[derive(Deserialize)]
@@ -43,10 +42,12 @@ struct TokenQuery {
 
 async fn token(State(endpoint): State<Arc<Endpoint>>, Query(query): Query<TokenQuery>, headers: HeaderMap) -> Response {
     let request = Request { service: Service::Identity, operation: "GetToken", class: Class::Other, subject: "" };
-    let answer = match endpoint.gate.pass(request).await {
+    let sent = headers.get("x-identity-header").map_or(&b""[..], |value| value.as_bytes());
+    let caller = endpoint.headers.whose(sent);
+    let answer = match endpoint.gate.pass_from(caller.unwrap_or_default(), request).await {
         Ok(passage) => {
-            let answer = endpoint.answer(query, &headers);
-            passage.is_answered().then_some(answer)
+            let answer = endpoint.answer(query, caller);
+            passage.is_answered().await.then_some(answer)
         }
         Err(Refusal::Status { status, retry_after }) => Some(refused(status, retry_after)),
         Err(Refusal::Reset) => None,
@@ -55,18 +56,17 @@ async fn token(State(endpoint): State<Arc<Endpoint>>, Query(query): Query<TokenQ
 }
 
 impl Endpoint {
-    fn answer(&self, query: TokenQuery, headers: &HeaderMap) -> Response {
-        let sent = headers.get("x-identity-header").map_or(&b""[..], |value| value.as_bytes());
-        if verify_slices_are_equal(sent, self.header.as_bytes()).is_err() {
+    fn answer(&self, query: TokenQuery, caller: Option<Caller>) -> Response {
+        let Some(caller) = caller else {
             return refusal(StatusCode::UNAUTHORIZED, "X-IDENTITY-HEADER is missing or not the one in IDENTITY_HEADER");
-        }
+        };
         if query.api_version.as_deref() != Some(API_VERSION) {
             return refusal(StatusCode::BAD_REQUEST, "the query needs api-version=2019-08-01");
         }
         let Some(resource) = query.resource.filter(|resource| resource.starts_with("https://")) else {
             return refusal(StatusCode::BAD_REQUEST, "the query needs resource=https://...");
         };
-        let token = self.tokens.issue(&resource);
+        let token = self.tokens.issue_to(caller, &resource);
         Json(json!({
             "access_token": token.text,
             "expires_on": token.expires.as_second().to_string(),
@@ -105,7 +105,7 @@ mod tests {
 
     async fn ask(uri: &str, header: &str) -> (StatusCode, serde_json::Value) {
         let tokens = Tokens::new("key", Clock::manual(Timestamp::UNIX_EPOCH));
-        let router = router(tokens, "header".to_owned(), Arc::new(Gate::default()));
+        let router = router(tokens, Headers::new("header", 1), Arc::new(Gate::default()));
         let request = axum::http::Request::get(uri).header("X-IDENTITY-HEADER", header).body(Body::empty()).unwrap();
         let response = router.oneshot(request).await.unwrap();
         let status = response.status();
@@ -120,6 +120,14 @@ mod tests {
         let tokens = Tokens::new("key", Clock::manual(Timestamp::UNIX_EPOCH));
         assert!(tokens.accepts(DIGITAL_TWINS, body["access_token"].as_str().unwrap()));
         assert_eq!(body["expires_on"], "86400");
+    }
+
+    #[tokio::test]
+    async fn an_instance_gets_a_token_that_says_so() {
+        let (_, body) = ask(GOOD, &Headers::new("header", 1).of_instances().next().unwrap()).await;
+        let tokens = Tokens::new("key", Clock::manual(Timestamp::UNIX_EPOCH));
+        let whose = tokens.whose(DIGITAL_TWINS, body["access_token"].as_str().unwrap());
+        assert_eq!(whose, Some(Caller::Handler(0)));
     }
 
     #[tokio::test]

@@ -7,12 +7,14 @@ mod endpoint;
 
 pub use endpoint::router;
 
-use aws_lc_rs::hmac;
+use std::fmt;
+
+use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Clock;
+use crate::{clock::Clock, gate::Caller};
 
 /// The resource whose tokens Azure Digital Twins accepts.
 pub const DIGITAL_TWINS: &str = "https://digitaltwins.azure.net";
@@ -45,6 +47,44 @@ pub struct Token {
 struct Claims {
     aud: String,
     exp: i64,
+    /// The instance of the function app that it was issued to; tokens of Azure do not say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    instance: Option<usize>,
+}
+
+/// What the endpoint's callers send in `X-IDENTITY-HEADER`: a secret.
+#[derive(Clone)]
+pub struct Headers {
+    of_anybody: String,
+    instances: usize,
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Headers").field("instances", &self.instances).finish_non_exhaustive()
+    }
+}
+
+impl Headers {
+    /// One for anybody, and one derived from it for each instance of the function app, so that it is known which of
+    /// them a token was issued to.
+    pub fn new(of_anybody: impl Into<String>, instances: usize) -> Self {
+        Self { of_anybody: of_anybody.into(), instances }
+    }
+
+    /// Those of the instances, in their order.
+    pub fn of_instances(&self) -> impl Iterator<Item = String> {
+        (0..self.instances).map(|instance| format!("{}-{instance}", self.of_anybody))
+    }
+
+    /// Whose header it is.
+    fn whose(&self, sent: &[u8]) -> Option<Caller> {
+        let is = |header: &str| verify_slices_are_equal(sent, header.as_bytes()).is_ok();
+        if is(&self.of_anybody) {
+            return Some(Caller::Other);
+        }
+        self.of_instances().position(|header| is(&header)).map(Caller::Handler)
+    }
 }
 
 impl Tokens {
@@ -55,17 +95,26 @@ impl Tokens {
 
     /// A token for `resource`.
     pub fn issue(&self, resource: &str) -> Token {
-        self.issue_for(resource, LIFETIME)
+        self.issue_to(Caller::Other, resource)
+    }
+
+    /// A token for `resource` that says which handler asked for it.
+    pub fn issue_to(&self, caller: Caller, resource: &str) -> Token {
+        self.issue_for(caller, resource, LIFETIME)
     }
 
     /// A token for somebody who cannot ask for a new one: a person who tries things out. It lasts ten years.
     pub fn issue_for_a_person(&self, resource: &str) -> Token {
-        self.issue_for(resource, LIFETIME_FOR_A_PERSON)
+        self.issue_for(Caller::Other, resource, LIFETIME_FOR_A_PERSON)
     }
 
-    fn issue_for(&self, resource: &str, lifetime: SignedDuration) -> Token {
+    fn issue_for(&self, caller: Caller, resource: &str, lifetime: SignedDuration) -> Token {
         let expires = self.clock.now().saturating_add(lifetime).unwrap_or(Timestamp::MAX);
-        let claims = Claims { aud: resource.trim_end_matches('/').to_owned(), exp: expires.as_second() };
+        let instance = match caller {
+            Caller::Handler(instance) => Some(instance),
+            Caller::Other => None,
+        };
+        let claims = Claims { aud: resource.trim_end_matches('/').to_owned(), exp: expires.as_second(), instance };
         let claims = serde_json::to_vec(&claims).unwrap_or_default();
         let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(HEADER), URL_SAFE_NO_PAD.encode(claims));
         let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, signed.as_bytes()));
@@ -74,7 +123,14 @@ impl Tokens {
 
     /// Whether `token` was issued here for `resource` and has not expired.
     pub fn accepts(&self, resource: &str, token: &str) -> bool {
-        self.claims(token).is_some_and(|claims| claims.aud == resource && claims.exp > self.clock.now().as_second())
+        self.whose(resource, token).is_some()
+    }
+
+    /// Whom `token` was issued to, if it was issued here for `resource` and has not expired.
+    pub fn whose(&self, resource: &str, token: &str) -> Option<Caller> {
+        let claims = self.claims(token)?;
+        let is_good = claims.aud == resource && claims.exp > self.clock.now().as_second();
+        is_good.then_some(claims.instance.map_or(Caller::Other, Caller::Handler))
     }
 
     fn claims(&self, token: &str) -> Option<Claims> {
@@ -102,6 +158,20 @@ mod tests {
         assert!(!tokens.accepts("https://vault.azure.net", &token.text));
         clock.advance(LIFETIME);
         assert!(!tokens.accepts(DIGITAL_TWINS, &token.text));
+    }
+
+    #[test]
+    fn a_header_and_a_token_say_which_instance_they_belong_to() {
+        let headers = Headers::new("secret", 2);
+        let own: Vec<String> = headers.of_instances().collect();
+        assert_eq!(headers.whose(b"secret"), Some(Caller::Other));
+        assert_eq!(headers.whose(own[1].as_bytes()), Some(Caller::Handler(1)));
+        assert_eq!([&b"secret-2"[..], b"secret-", b""].map(|sent| headers.whose(sent)), [None; 3]);
+        let tokens = Tokens::new("a", Clock::manual(Timestamp::UNIX_EPOCH));
+        for caller in [Caller::Other, Caller::Handler(1)] {
+            let token = tokens.issue_to(caller, DIGITAL_TWINS).text;
+            assert_eq!(tokens.whose(DIGITAL_TWINS, &token), Some(caller));
+        }
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl DeviceSession {
         let request = Request { service: Service::IotHub, operation, class: Class::Other, subject };
         let passage = self.hub.gate.pass(request).await?;
         let result = carry_out();
-        if passage.is_answered() { result } else { Err(Error::NoAnswer) }
+        if passage.is_answered().await { result } else { Err(Error::NoAnswer) }
     }
 
     async fn get_twin(&self, request_id: &str) -> Result<Outgoing, Refused> {

@@ -54,7 +54,7 @@ impl IotHub {
         let request = Request { service: Service::IotHub, operation: "Connect", class: Class::Other, subject };
         let passage = self.gate.pass(request).await?;
         let session = Arc::clone(&self).open(user_name, who);
-        if passage.is_answered() {
+        if passage.is_answered().await {
             return session.map_err(NotAdmitted::Told);
         }
         if let Ok(mut session) = session {

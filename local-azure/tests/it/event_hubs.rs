@@ -147,6 +147,39 @@ async fn caught_up_waits_for_the_last_checkpoint_of_every_partition() {
     assert_eq!(hub.lag("adt-functions"), Ok(vec![0; 4]));
 }
 
+#[test]
+fn a_group_goes_back_as_far_as_it_is_told_and_as_events_are_there() {
+    let hub = hub(1);
+    for n in 0..1_000_u64 {
+        hub.append("a", event(n.to_string()));
+    }
+    let checkpoint = || hub.checkpoint("adt-functions", 0).unwrap();
+    hub.rewind("adt-functions", 0, 5).unwrap();
+    assert_eq!(checkpoint(), None, "there is nothing to go back from");
+    hub.set_checkpoint("adt-functions", 0, 899).unwrap();
+    hub.rewind("adt-functions", 0, 100).unwrap();
+    assert_eq!((checkpoint(), hub.lag("adt-functions")), (Some(799), Ok(vec![200])));
+    assert_eq!(hub.read(0, checkpoint(), 1)[0].sequence_number, 800);
+    hub.rewind("adt-functions", 0, u64::MAX).unwrap();
+    assert_eq!(checkpoint(), Some(900 - 256 - 1));
+    assert!(matches!(hub.rewind("$Default", 0, 1), Err(Error::NoSuchConsumerGroup { .. })));
+    assert!(matches!(hub.rewind("adt-functions", 1, 1), Err(Error::NoSuchPartition { .. })));
+}
+
+#[tokio::test]
+async fn a_reader_wakes_up_when_its_group_goes_back() {
+    let hub = hub(1);
+    for n in 0..3 {
+        hub.append("a", event([n]));
+    }
+    hub.set_checkpoint("adt-functions", 0, 2).unwrap();
+    let writer = async {
+        tokio::task::yield_now().await;
+        hub.rewind("adt-functions", 0, 2).unwrap();
+    };
+    assert_eq!(tokio::join!(hub.unfinished("adt-functions", 0), writer).0, Ok(Some(0)));
+}
+
 proptest! {
     #[test]
     fn a_log_that_was_written_and_read_back_goes_on_where_it_ended(

@@ -15,7 +15,7 @@ use function_app::digital_twins::{
 use jiff::SignedDuration;
 use local_azure::clock::Clock;
 use local_azure::digital_twins::{DigitalTwins, Options, Scheme, State, router};
-use local_azure::gate::{Gate, Rules};
+use local_azure::gate::{Caller, Gate, Rules};
 use serde_json::{Map, json};
 use tower::ServiceExt;
 
@@ -54,7 +54,7 @@ fn instance(rules: Rules) -> Client {
     let twins = DigitalTwins::new(Options {
         clock: Clock::system(),
         gate: Arc::new(Gate::new(rules)),
-        accepts_token: Arc::new(|token| token == "the-token"),
+        accepts_token: Arc::new(|token| (token == "the-token").then_some(Caller::Other)),
         query_lag: SignedDuration::ZERO,
         endpoints: BTreeSet::new(),
         store: State::default().into(),

@@ -31,7 +31,7 @@ use self::{
 use super::{DigitalTwins, TokenCheck, error::Error};
 use crate::{
     front,
-    gate::{self, Passage, Refusal},
+    gate::{self, Caller, Passage, Refusal},
 };
 
 /// The data plane of an instance, for any host name.
@@ -59,14 +59,12 @@ async fn exchange(service: &DigitalTwins, request: axum::extract::Request, trace
         Ok(request) => answer(service, &operation, &request).unwrap_or_else(|error| Reply::error(&error, traces)),
         Err(reply) => reply,
     };
-    passage.is_answered().then_some(reply)
+    passage.is_answered().await.then_some(reply)
 }
 
 /// The way through the gateway: the operation that may be carried out, or what is answered instead, if anything.
 async fn enter(service: &DigitalTwins, request: &Parts) -> Result<(Operation, Passage), Option<Reply>> {
-    if !is_authorized(&request.headers, &service.accepts_token) {
-        return Err(Some(Reply::unauthorized()));
-    }
+    let caller = caller(&request.headers, &service.accepts_token).ok_or_else(|| Some(Reply::unauthorized()))?;
     let operation = Operation::of(&request.method, request.uri.path()).ok_or_else(|| Some(Reply::no_resource()))?;
     let passage = gate::Request {
         service: gate::Service::DigitalTwins,
@@ -74,20 +72,21 @@ async fn enter(service: &DigitalTwins, request: &Parts) -> Result<(Operation, Pa
         class: operation.class(),
         subject: operation.names().0,
     };
-    match service.gate.pass(passage).await {
+    match service.gate.pass_from(caller, passage).await {
         Ok(passage) => Ok((operation, passage)),
         Err(Refusal::Status { status, retry_after }) => Err(Some(Reply::refused(status, retry_after))),
         Err(Refusal::Reset) => Err(None),
     }
 }
 
-fn is_authorized(headers: &HeaderMap, accepts: &TokenCheck) -> bool {
+/// Who asks, if they may.
+fn caller(headers: &HeaderMap, accepts: &TokenCheck) -> Option<Caller> {
     let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = authorization.and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("Bearer").then_some(token.trim())
     });
-    token.is_some_and(|token| accepts(token))
+    accepts(token?)
 }
 
 fn answer(service: &DigitalTwins, operation: &Operation, request: &Request) -> Result<Reply, Error> {

@@ -33,8 +33,12 @@ pub(super) struct Handler {
     console: Arc<Console>,
     phase: watch::Sender<Phase>,
     starts: AtomicU64,
-    /// Processes up to this one are to be killed.
+    /// Processes up to this one are to be killed, and that is no error of theirs.
     condemned: watch::Sender<u64>,
+    /// Processes up to this one are to be killed as if they had crashed.
+    killed: watch::Sender<u64>,
+    /// Processes up to this one are dead.
+    dead: watch::Sender<u64>,
 }
 
 /// What a handler is doing.
@@ -87,6 +91,8 @@ enum End {
     Stop,
     /// An invocation took too long.
     Condemned,
+    /// Somebody wanted it to crash.
+    Killed,
     Exit(ExitStatus, String),
     /// It could not be started, or did not answer.
     NotReady(String),
@@ -95,19 +101,32 @@ enum End {
 impl Handler {
     pub(super) fn new(index: usize, launch: Launch, http: reqwest::Client, console: Arc<Console>) -> Self {
         let phase = watch::Sender::new(Phase::Starting);
-        let (starts, condemned) = (AtomicU64::new(0), watch::Sender::new(0));
-        Self { index, launch, http, console, phase, starts, condemned }
+        let [condemned, killed, dead] = std::array::from_fn(|_| watch::Sender::new(0));
+        Self { index, launch, http, console, phase, starts: AtomicU64::new(0), condemned, killed, dead }
+    }
+
+    /// A host begins: who calls waits for its first process.
+    pub(super) fn begin(&self) {
+        self.phase.send_replace(Phase::Starting);
     }
 
     /// The life of one host: runs processes, one after the other, until `stop`, or until errors have become too many.
     /// No process is left behind.
     pub(super) async fn run(&self, stop: &CancellationToken) -> Result<(), TooManyErrors> {
         let mut errors = Errors::default();
-        self.phase.send_replace(Phase::Starting);
+        self.begin();
         let error = loop {
-            let error = match self.run_process(stop).await {
+            let number = self.starts.fetch_add(1, Ordering::Relaxed) + 1;
+            let end = self.run_process(number, stop).await;
+            if let End::Killed = end {
+                // Whoever learns of the death finds no process to call.
+                self.phase.send_replace(Phase::Starting);
+            }
+            raise(&self.dead, number);
+            let error = match end {
                 End::Stop => break None,
                 End::Condemned => continue,
+                End::Killed => "killed: a fault that was asked for".to_owned(),
                 End::NotReady(error) => error,
                 End::Exit(status, last_words) => match consequence(status) {
                     Consequence::Nothing => {
@@ -130,20 +149,20 @@ impl Handler {
         error.map_or(Ok(()), |last| Err(TooManyErrors { last }))
     }
 
-    async fn run_process(&self, stop: &CancellationToken) -> End {
+    async fn run_process(&self, number: u64, stop: &CancellationToken) -> End {
         self.phase.send_replace(Phase::Starting);
-        let number = self.starts.fetch_add(1, Ordering::Relaxed) + 1;
         let mut process = match Process::start(&self.launch, self.index, &self.console) {
             Ok(process) => process,
             Err(error) => return End::NotReady(format!("cannot start {}: {error}", self.launch.program.display())),
         };
         let running = Running { port: process.port, pid: process.pid, number };
-        let mut condemned = self.condemned.subscribe();
+        let (mut condemned, mut killed) = (self.condemned.subscribe(), self.killed.subscribe());
         let end = tokio::select! {
             () = stop.cancelled() => End::Stop,
             exit = process.exited() => exit_of(exit, &process),
             error = self.answer_for_ever(running) => End::NotReady(error),
             _ = condemned.wait_for(|&condemned| condemned >= number) => End::Condemned,
+            _ = killed.wait_for(|&killed| killed >= number) => End::Killed,
         };
         if !matches!(end, End::Exit(..)) {
             process.kill().await;
@@ -181,11 +200,19 @@ impl Handler {
 
     /// Kills a process for being too slow; another one takes its place, and this is no error of the handler's.
     pub(super) fn condemn(&self, running: Running) {
-        self.condemned.send_if_modified(|condemned| {
-            let news = *condemned < running.number;
-            *condemned = (*condemned).max(running.number);
-            news
-        });
+        raise(&self.condemned, running.number);
+    }
+
+    /// Kills the process that runs or is being started; its host sees a crash. The future is done when the process is
+    /// dead; the kill does not wait for it to be polled.
+    pub(super) fn kill(&self) -> impl Future<Output = ()> + Send + use<> {
+        let number = self.starts.load(Ordering::Relaxed);
+        raise(&self.killed, number);
+        let mut dead = self.dead.subscribe();
+        async move {
+            // The other end lives as long as the handler; without it, the process is dead too.
+            let _ = dead.wait_for(|&dead| dead >= number).await;
+        }
     }
 
     pub(super) fn phase(&self) -> watch::Receiver<Phase> {
@@ -201,6 +228,15 @@ impl Handler {
         };
         HandlerStatus { pid, restarts: self.starts.load(Ordering::Relaxed).saturating_sub(1), state }
     }
+}
+
+/// Moves a number up, never down.
+fn raise(number: &watch::Sender<u64>, to: u64) {
+    number.send_if_modified(|number| {
+        let rises = *number < to;
+        *number = (*number).max(to);
+        rises
+    });
 }
 
 fn exit_of(exit: io::Result<ExitStatus>, process: &Process) -> End {

@@ -19,7 +19,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::console::{Console, Stream, read_lines};
-use crate::functions_host::app::App;
+use crate::functions_host::app::{App, AppSettings};
 
 const PING_INTERVAL: Duration = Duration::from_millis(25);
 /// How many of the last lines on stderr explain an exit.
@@ -33,6 +33,8 @@ pub(in crate::functions_host) struct Launch {
     pub(in crate::functions_host) program: PathBuf,
     pub(in crate::functions_host) arguments: Vec<OsString>,
     pub(in crate::functions_host) app: Arc<App>,
+    /// What this instance finds besides the app's settings, or in place of them.
+    pub(in crate::functions_host) own_settings: AppSettings,
 }
 
 /// A running handler. Dropping it kills the process.
@@ -59,6 +61,7 @@ impl Process {
             .args(&launch.arguments)
             .current_dir(&description.working_directory)
             .envs(launch.app.settings.iter())
+            .envs(launch.own_settings.iter())
             .env("FUNCTIONS_CUSTOMHANDLER_PORT", port.to_string())
             .env("FUNCTIONS_HTTPWORKER_PORT", port.to_string())
             .env("FUNCTIONS_CUSTOMHANDLER_WORKER_ID", &id)

@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     front,
-    gate::{self, Class, Refusal, Service},
+    gate::{self, Caller, Class, Refusal, Service},
 };
 
 /// What the host takes (`FUNCTIONS_REQUEST_BODY_SIZE_LIMIT`).
@@ -76,22 +76,18 @@ impl HttpFunctions {
         }
         let pass =
             gate::Request { service: Service::Functions, operation: function.name, class: Class::Other, subject: "" };
-        let passage = match self.around.gate.pass(pass).await {
+        let Some(instance) = self.instance() else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+        let passage = match self.around.gate.pass_from(Caller::Handler(instance.index), pass).await {
             Ok(passage) => passage,
             Err(Refusal::Status { status, retry_after }) => return refused(status, retry_after),
             Err(Refusal::Reset) => return front::no_answer(),
         };
-        let response = self.answer(function, trigger, request, has_key).await;
-        if passage.is_answered() { response } else { front::no_answer() }
-    }
-
-    async fn answer(&self, function: &Function, trigger: &HttpTrigger, request: Request, has_key: bool) -> Response {
-        let Some(instance) = self.instance() else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
         let _in_flight = instance.requests.token();
-        match read(request, has_key).await {
+        let response = match read(request, has_key).await {
             Ok(request) => self.invoke(function, trigger, instance, request).await,
             Err(refusal) => refusal,
-        }
+        };
+        if passage.is_answered().await { response } else { front::no_answer() }
     }
 
     /// The next instance whose host runs.

@@ -30,7 +30,7 @@ pub(super) async fn pass(
     match hub.gate.pass(gate::Request { service: Service::IotHub, operation, class: Class::Other, subject }).await {
         Ok(passage) => {
             let response = next.run(request).await;
-            if passage.is_answered() { response } else { front::no_answer() }
+            if passage.is_answered().await { response } else { front::no_answer() }
         }
         Err(refusal) => Error::from(refusal).into_response(),
     }

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use local_azure::{
     clock::Clock,
     digital_twins::{self, DigitalTwins, Options, Scheme, State},
-    gate::{Gate, Rules},
+    gate::{Caller, Gate, Rules},
 };
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -50,7 +50,7 @@ impl Instance {
         let service = DigitalTwins::new(Options {
             clock: clock.clone(),
             gate: Arc::new(Gate::new(rules)),
-            accepts_token: Arc::new(|token| token == TOKEN),
+            accepts_token: Arc::new(|token| (token == TOKEN).then_some(Caller::Other)),
             query_lag,
             endpoints: [ENDPOINT.to_owned()].into(),
             store: state.into(),

@@ -213,7 +213,10 @@ async fn the_process_does_what_its_director_says() {
 }
 
 async fn run(director: &str) {
-    let variables = std::env::vars().filter(|(name, _)| name.starts_with("FUNCTIONS_") || name == "A_SETTING");
+    let is_told = |(name, _): &(String, String)| {
+        name.starts_with("FUNCTIONS_") || name == "A_SETTING" || name == "IDENTITY_HEADER"
+    };
+    let variables = std::env::vars().filter(is_told);
     let start = Start {
         pid: std::process::id(),
         environment: variables.collect(),

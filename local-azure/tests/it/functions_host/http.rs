@@ -240,3 +240,19 @@ async fn a_host_that_stops_refuses_new_requests_and_finishes_old_ones() {
     assert_eq!(old.await.unwrap().body, "{\"ok\":true}");
     assert_eq!(send(request()).await.status, StatusCode::SERVICE_UNAVAILABLE);
 }
+
+#[tokio::test]
+async fn instances_take_turns() {
+    let custom_handler = json!({ "enableProxyingHttpRequest": true });
+    let mut bench = Setup { instances: 3, ..setup(custom_handler) }.serve().await;
+    let url = format!("{}/api/{FUNCTION}?code={KEY}", bench.listen().await);
+    let http = Client::builder().no_proxy().build().unwrap();
+    let mut pids = Vec::new();
+    for _ in 0..6 {
+        let (call, answer) = exchange(&mut bench, http.post(&url), Reply::json("{}")).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        pids.push(Some(call.pid));
+    }
+    let handlers: Vec<_> = bench.host.handlers().iter().map(|handler| handler.pid).collect();
+    assert_eq!(pids, handlers.repeat(2));
+}

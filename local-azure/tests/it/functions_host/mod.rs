@@ -1,6 +1,7 @@
 //! The Functions host, with real handler processes.
 
 mod events;
+mod faults;
 mod handler;
 mod http;
 mod process;
@@ -8,13 +9,14 @@ mod process;
 use std::{net::Ipv4Addr, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 use local_azure::{
+    Faults, InjectError,
     clock::Clock,
     event_hubs::{EventData, EventHub},
     functions_host::{
         Blobs, Config, Containers, Error, FunctionKey, FunctionsHost,
         app::{App, AppSettings},
     },
-    gate::{Gate, Rules},
+    gate::{Fault, Gate, Rules},
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -37,15 +39,17 @@ struct Setup {
     functions: Vec<(&'static str, Value)>,
     partitions: usize,
     instances: usize,
+    platform_restart: Duration,
     settings: AppSettings,
     handler: Option<local_azure::functions_host::Program>,
 }
 
 /// A host under test.
 struct Bench {
-    host: FunctionsHost,
+    host: Arc<FunctionsHost>,
     hub: Arc<EventHub>,
     director: Director,
+    gate: Arc<Gate>,
     shutdown: CancellationToken,
 }
 
@@ -80,6 +84,7 @@ impl Default for Setup {
             functions: vec![reads_events(json!({}), json!({}))],
             partitions: 1,
             instances: 1,
+            platform_restart: Duration::from_millis(1),
             settings: AppSettings::default(),
             handler: Some(program()),
         }
@@ -109,14 +114,18 @@ impl Setup {
             app,
             handler: self.handler,
             instances: NonZeroUsize::new(self.instances).unwrap(),
+            own_settings: (0..self.instances)
+                .map(|index| AppSettings::default().with("IDENTITY_HEADER", format!("header of {index}")))
+                .collect(),
             function_key: FunctionKey::new(KEY),
             event_hubs: vec![Arc::clone(&hub)],
             event_hubs_namespace: "localhost".to_owned(),
             blobs: Arc::new(Blobs::new(Containers::default())),
-            platform_restart: Duration::from_millis(1),
+            platform_restart: self.platform_restart,
         };
-        let host = FunctionsHost::start(config, clock, Arc::new(Gate::new(Rules::default())), shutdown.clone())?;
-        Ok(Bench { host, hub, director, shutdown })
+        let gate = Arc::new(Gate::new(Rules::default()));
+        let host = FunctionsHost::start(config, clock, Arc::clone(&gate), shutdown.clone())?;
+        Ok(Bench { host: Arc::new(host), hub, director, gate, shutdown })
     }
 
     /// Starts it, and lets each handler serve.
@@ -145,6 +154,12 @@ impl Bench {
         let router = self.host.router();
         tokio::spawn(async move { axum::serve(listener, router).await });
         address
+    }
+
+    /// Switches a fault on.
+    fn inject(&self, fault: Value) -> Result<u64, InjectError> {
+        let fault = serde_json::from_value::<Fault>(fault).unwrap();
+        Faults::new(Arc::clone(&self.gate), Arc::clone(&self.host)).inject(fault)
     }
 
     fn checkpoint(&self) -> Option<u64> {
