@@ -228,6 +228,17 @@ impl Visit for Fields {
     }
 }
 
+/// Lets a test see all that is logged under its own subscriber, whatever other tests do at the same time.
+///
+/// `tracing` remembers of each line in the code whether anybody wants it, and where there is only one subscriber it asks
+/// that of the thread which comes by first: a thread of another test, which has none. With one for all threads that
+/// wants everything, the answer is right on every thread.
+#[cfg(test)]
+pub(crate) fn want_everything() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| tracing::subscriber::set_global_default(Registry::default()).unwrap());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,6 +269,7 @@ mod tests {
     }
 
     fn logged(run: impl FnOnce()) -> Printed {
+        want_everything();
         let printed = Printed::default();
         let subscriber = Registry::default().with(EnvFilter::new("info")).with(JsonLines::new(printed.clone()));
         tracing::subscriber::with_default(subscriber, run);
