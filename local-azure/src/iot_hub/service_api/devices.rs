@@ -1,20 +1,12 @@
 //! Identities of devices and modules.
 
-use std::sync::Arc;
-
-use axum::{
-    Json,
-    body::Bytes,
-    extract::{Path, Query, State},
-    http::{HeaderMap, StatusCode},
-};
+use axum::{Json, body::Bytes, extract::Query, http::StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Hubs,
     answer::Tagged,
-    request::{Needs, address, admit, condition, json},
+    request::{Admitted, IfMatch, RegistryRead, RegistryWrite, json},
 };
 use crate::{
     iot_hub::{Address, Condition, Error, IotHub, KeyPair, NewIdentity, Status, TwinPatch},
@@ -122,113 +114,55 @@ pub(super) struct Page {
     top: Option<usize>,
 }
 
-pub(super) async fn list(
-    State(hubs): State<Hubs>,
-    headers: HeaderMap,
-    Query(page): Query<Page>,
-) -> Result<Json<Value>, Error> {
-    let hub = admit(&hubs, &headers, Needs::RegistryRead)?;
+pub(super) async fn list(hub: Admitted<RegistryRead>, Query(page): Query<Page>) -> Json<Value> {
     let top = page.top.unwrap_or(PAGE).min(PAGE);
     let devices = hub.store.read(|state| {
         let show = |(id, entry): (&_, &_)| hub.show_identity(&Address::device(Clone::clone(id)), entry);
         state.devices().take(top).map(show).collect::<Vec<_>>()
     });
-    Ok(Json(devices.into()))
+    Json(devices.into())
 }
 
-pub(super) async fn list_modules(
-    State(hubs): State<Hubs>,
-    headers: HeaderMap,
-    Path(device): Path<String>,
-) -> Result<Json<Value>, Error> {
-    let hub = admit(&hubs, &headers, Needs::RegistryRead)?;
-    let device = address(&device, None)?.device;
+pub(super) async fn list_modules(hub: Admitted<RegistryRead>, at: Address) -> Result<Json<Value>, Error> {
     let modules = hub.store.read(|state| {
-        let modules = state.modules(&device)?.iter();
-        let show = |(id, entry): (&_, &_)| hub.show_identity(&Address::module(device.clone(), Clone::clone(id)), entry);
+        let modules = state.modules(&at.device)?.iter();
+        let show =
+            |(id, entry): (&_, &_)| hub.show_identity(&Address::module(at.device.clone(), Clone::clone(id)), entry);
         Some(modules.map(show).collect::<Vec<_>>())
     });
-    Ok(Json(modules.ok_or(Error::DeviceNotFound(device.into()))?.into()))
+    Ok(Json(modules.ok_or_else(|| Error::not_found(&at))?.into()))
 }
 
-pub(super) async fn get(
-    State(hubs): State<Hubs>,
-    headers: HeaderMap,
-    Path(device): Path<String>,
-) -> Result<Tagged, Error> {
-    let hub = admit(&hubs, &headers, Needs::RegistryRead)?;
-    show(&hub, &address(&device, None)?)
-}
-
-pub(super) async fn get_module(
-    State(hubs): State<Hubs>,
-    headers: HeaderMap,
-    Path((device, module)): Path<(String, String)>,
-) -> Result<Tagged, Error> {
-    let hub = admit(&hubs, &headers, Needs::RegistryRead)?;
-    show(&hub, &address(&device, Some(&module))?)
-}
-
-fn show(hub: &IotHub, at: &Address) -> Result<Tagged, Error> {
-    hub.identity(at).map(Tagged).ok_or_else(|| Error::not_found(at))
-}
-
-pub(super) async fn put(
-    State(hubs): State<Hubs>,
-    headers: HeaderMap,
-    Path(device): Path<String>,
-    body: Bytes,
-) -> Result<Tagged, Error> {
-    let hub = admit(&hubs, &headers, Needs::RegistryWrite)?;
-    create_or_update(&hub, &address(&device, None)?, &headers, &body)
-}
-
-pub(super) async fn put_module(
-    State(hubs): State<Hubs>,
-    headers: HeaderMap,
-    Path((device, module)): Path<(String, String)>,
-    body: Bytes,
-) -> Result<Tagged, Error> {
-    let hub = admit(&hubs, &headers, Needs::RegistryWrite)?;
-    create_or_update(&hub, &address(&device, Some(&module))?, &headers, &body)
+pub(super) async fn get(hub: Admitted<RegistryRead>, at: Address) -> Result<Tagged, Error> {
+    hub.identity(&at).map(Tagged).ok_or_else(|| Error::not_found(&at))
 }
 
 /// Without `If-Match` a PUT only creates, with it, it only updates.
-fn create_or_update(hub: &IotHub, at: &Address, headers: &HeaderMap, body: &[u8]) -> Result<Tagged, Error> {
-    let new = Wanted::read(body)?.identity_of(at)?;
-    let entry = match condition(headers) {
-        None => hub.create(at, new)?,
-        Some(condition) => hub.update(at, new, &condition)?,
+pub(super) async fn put(
+    hub: Admitted<RegistryWrite>,
+    at: Address,
+    IfMatch(condition): IfMatch,
+    body: Bytes,
+) -> Result<Tagged, Error> {
+    let new = Wanted::read(&body)?.identity_of(&at)?;
+    let entry = match condition {
+        None => hub.create(&at, new)?,
+        Some(condition) => hub.update(&at, new, &condition)?,
     };
-    Ok(Tagged(hub.show_identity(at, &entry)))
+    Ok(Tagged(hub.show_identity(&at, &entry)))
 }
 
 pub(super) async fn delete(
-    State(hubs): State<Hubs>,
-    headers: HeaderMap,
-    Path(device): Path<String>,
+    hub: Admitted<RegistryWrite>,
+    at: Address,
+    IfMatch(condition): IfMatch,
 ) -> Result<StatusCode, Error> {
-    let hub = admit(&hubs, &headers, Needs::RegistryWrite)?;
-    delete_from(&hub, &address(&device, None)?, &headers)
-}
-
-pub(super) async fn delete_module(
-    State(hubs): State<Hubs>,
-    headers: HeaderMap,
-    Path((device, module)): Path<(String, String)>,
-) -> Result<StatusCode, Error> {
-    let hub = admit(&hubs, &headers, Needs::RegistryWrite)?;
-    delete_from(&hub, &address(&device, Some(&module))?, &headers)
-}
-
-fn delete_from(hub: &IotHub, at: &Address, headers: &HeaderMap) -> Result<StatusCode, Error> {
-    hub.delete(at, &condition(headers).unwrap_or(Condition::Any))?;
+    hub.delete(&at, &condition.unwrap_or(Condition::Any))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Creates, updates or deletes up to a hundred devices; each on its own.
-pub(super) async fn bulk(State(hubs): State<Hubs>, headers: HeaderMap, body: Bytes) -> Result<Json<Value>, Error> {
-    let hub = admit(&hubs, &headers, Needs::RegistryWrite)?;
+pub(super) async fn bulk(hub: Admitted<RegistryWrite>, body: Bytes) -> Result<Json<Value>, Error> {
     let Value::Array(items) = json(&body)? else {
         return Err(Error::ArgumentInvalid("the body must be an array of devices".into()));
     };
@@ -247,8 +181,8 @@ pub(super) async fn bulk(State(hubs): State<Hubs>, headers: HeaderMap, body: Byt
     Ok(Json(json!({ "isSuccessful": errors.is_empty(), "errors": errors, "warnings": [] })))
 }
 
-fn bulk_one(hub: &Arc<IotHub>, id: &str, wanted: Wanted, twin: &TwinPatch) -> Result<(), Error> {
-    let at = address(id, None)?;
+fn bulk_one(hub: &IotHub, id: &str, wanted: Wanted, twin: &TwinPatch) -> Result<(), Error> {
+    let at = Address::device(id.parse()?);
     let mode = wanted.import_mode.clone().unwrap_or_default();
     let only_if = |etag: &Option<String>| match etag {
         Some(etag) if mode.to_ascii_lowercase().ends_with("ifmatchetag") => Condition::from_header(etag),

@@ -2,20 +2,12 @@
 
 use std::time::Duration;
 
-use axum::{
-    Json,
-    body::Bytes,
-    extract::{Path, State},
-    http::HeaderMap,
-};
+use axum::{Json, body::Bytes};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
-    Hubs,
-    request::{Needs, address, admit, json},
-};
-use crate::iot_hub::{Address, Error, IotHub, MethodCall};
+use super::request::{Admitted, ServiceConnect, json};
+use crate::iot_hub::{Address, Error, MethodCall};
 
 /// Both documented, in seconds.
 const RESPONSE_TIMEOUTS: std::ops::RangeInclusive<u64> = 5..=300;
@@ -55,33 +47,13 @@ impl Wanted {
     }
 }
 
-pub(super) async fn call(
-    State(hubs): State<Hubs>,
-    headers: HeaderMap,
-    Path(device): Path<String>,
-    body: Bytes,
-) -> Result<Json<Value>, Error> {
-    let hub = admit(&hubs, &headers, Needs::ServiceConnect)?;
-    invoke(&hub, &address(&device, None)?, &body).await
-}
-
-pub(super) async fn call_module(
-    State(hubs): State<Hubs>,
-    headers: HeaderMap,
-    Path((device, module)): Path<(String, String)>,
-    body: Bytes,
-) -> Result<Json<Value>, Error> {
-    let hub = admit(&hubs, &headers, Needs::ServiceConnect)?;
-    invoke(&hub, &address(&device, Some(&module))?, &body).await
-}
-
-async fn invoke(hub: &IotHub, at: &Address, body: &[u8]) -> Result<Json<Value>, Error> {
-    let wanted = json(body)?;
+pub(super) async fn call(hub: Admitted<ServiceConnect>, at: Address, body: Bytes) -> Result<Json<Value>, Error> {
+    let wanted = json(&body)?;
     if !wanted.is_object() {
         return Err(Error::ArgumentInvalid("a call must be a JSON object".into()));
     }
     let wanted: Wanted =
         serde_json::from_value(wanted).map_err(|error| Error::ArgumentInvalid(format!("not a call: {error}")))?;
-    let answer = hub.call_method(at, wanted.call()?).await?;
+    let answer = hub.call_method(&at, wanted.call()?).await?;
     Ok(Json(json!({ "status": answer.status, "payload": answer.payload })))
 }

@@ -24,23 +24,21 @@ const BODY_BYTES: usize = 512 * 1024;
 
 /// All hubs behind one router. A request's `Host` says which one it is for; where there is only one, it takes all.
 pub fn router(hubs: Vec<Arc<IotHub>>) -> Router {
-    let device = get(devices::get).put(devices::put).delete(devices::delete);
-    let module = get(devices::get_module).put(devices::put_module).delete(devices::delete_module);
+    let identity = get(devices::get).put(devices::put).delete(devices::delete);
     let twin = get(twins::get).patch(twins::patch).put(twins::put);
-    let module_twin = get(twins::get_module).patch(twins::patch_module).put(twins::put_module);
     let hubs: Hubs = hubs.into();
     Router::new()
         .route("/devices", get(devices::list).post(devices::bulk))
         .route("/devices/query", post(queries::query))
         .route("/statistics/devices", get(queries::devices))
         .route("/statistics/service", get(queries::service))
-        .route("/devices/{device}", device)
+        .route("/devices/{device}", identity.clone())
         .route("/devices/{device}/modules", get(devices::list_modules))
-        .route("/devices/{device}/modules/{module}", module)
-        .route("/twins/{device}", twin)
-        .route("/twins/{device}/modules/{module}", module_twin)
+        .route("/devices/{device}/modules/{module}", identity)
+        .route("/twins/{device}", twin.clone())
+        .route("/twins/{device}/modules/{module}", twin)
         .route("/twins/{device}/methods", post(methods::call))
-        .route("/twins/{device}/modules/{module}/methods", post(methods::call_module))
+        .route("/twins/{device}/modules/{module}/methods", post(methods::call))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&hubs), passing::pass))
         .with_state(hubs)

@@ -3,16 +3,12 @@
 use axum::{
     Json,
     body::Bytes,
-    extract::State,
     http::HeaderMap,
     response::{IntoResponse as _, Response},
 };
 use serde_json::{Map, Value, json};
 
-use super::{
-    Hubs,
-    request::{Needs, admit, json, text},
-};
+use super::request::{Admitted, RegistryRead, ServiceConnect, json, text};
 use crate::iot_hub::{
     self, Address, Entry, Error, IotHub, Status,
     query::{Collection, Query},
@@ -23,8 +19,7 @@ const PAGE: usize = 100;
 
 /// Answers a query in pages: the continuation token is the last address that the page before looked at. Python's SDK
 /// reads both answer headers whether they are there or not, so both always are.
-pub(super) async fn query(State(hubs): State<Hubs>, headers: HeaderMap, body: Bytes) -> Result<Response, Error> {
-    let hub = admit(&hubs, &headers, Needs::ServiceConnect)?;
+pub(super) async fn query(hub: Admitted<ServiceConnect>, headers: HeaderMap, body: Bytes) -> Result<Response, Error> {
     let request = json(&body)?;
     let query = request.get("query").and_then(Value::as_str).unwrap_or_default();
     let query = Query::parse(query).map_err(|error| Error::ArgumentInvalid(error.to_string()))?;
@@ -40,23 +35,21 @@ pub(super) async fn query(State(hubs): State<Hubs>, headers: HeaderMap, body: By
 }
 
 /// How many devices there are.
-pub(super) async fn devices(State(hubs): State<Hubs>, headers: HeaderMap) -> Result<Json<Value>, Error> {
-    let hub = admit(&hubs, &headers, Needs::RegistryRead)?;
+pub(super) async fn devices(hub: Admitted<RegistryRead>) -> Json<Value> {
     let (total, enabled) = hub.store.read(|state| {
         let enabled = state.devices().filter(|(_, entry)| entry.identity.status == Status::Enabled).count();
         (state.devices().len(), enabled)
     });
-    Ok(Json(json!({
+    Json(json!({
         "totalDeviceCount": total,
         "enabledDeviceCount": enabled,
         "disabledDeviceCount": total - enabled,
-    })))
+    }))
 }
 
 /// How many devices are connected.
-pub(super) async fn service(State(hubs): State<Hubs>, headers: HeaderMap) -> Result<Json<Value>, Error> {
-    let hub = admit(&hubs, &headers, Needs::ServiceConnect)?;
-    Ok(Json(json!({ "connectedDeviceCount": hub.counts().connected })))
+pub(super) async fn service(hub: Admitted<ServiceConnect>) -> Json<Value> {
+    Json(json!({ "connectedDeviceCount": hub.counts().connected }))
 }
 
 /// `device` or `device/module`.

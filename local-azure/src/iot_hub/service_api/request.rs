@@ -1,8 +1,12 @@
-//! What every request is asked: which hub it is for, who asks, whether it may.
+//! What every request is asked: which hub it is for, who asks, whether it may, and about what.
 
-use std::sync::Arc;
+use std::{convert::Infallible, marker::PhantomData, ops::Deref, sync::Arc};
 
-use axum::http::{HeaderMap, header};
+use axum::{
+    extract::{FromRequestParts, Path},
+    http::{HeaderMap, header, request::Parts},
+};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::Hubs;
@@ -11,45 +15,78 @@ use crate::{
     sas::Token,
 };
 
-/// What an operation needs.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Needs {
-    RegistryRead,
-    RegistryWrite,
-    ServiceConnect,
+/// What an operation needs the sender's policy to permit.
+pub(super) trait Permission {
+    const NAME: &'static str;
+
+    fn is_among(permissions: Permissions) -> bool;
 }
 
-impl Needs {
-    fn name(self) -> &'static str {
-        match self {
-            Self::RegistryRead => "RegistryRead",
-            Self::RegistryWrite => "RegistryWrite",
-            Self::ServiceConnect => "ServiceConnect",
-        }
-    }
+#[derive(Debug)]
+pub(super) struct RegistryRead;
 
-    fn given(self, permissions: Permissions) -> bool {
-        match self {
-            Self::RegistryRead => permissions.registry_read,
-            Self::RegistryWrite => permissions.registry_write,
-            Self::ServiceConnect => permissions.service_connect,
-        }
+#[derive(Debug)]
+pub(super) struct RegistryWrite;
+
+#[derive(Debug)]
+pub(super) struct ServiceConnect;
+
+impl Permission for RegistryRead {
+    const NAME: &'static str = "RegistryRead";
+
+    fn is_among(permissions: Permissions) -> bool {
+        permissions.registry_read
     }
 }
 
-/// Finds the hub and checks the token.
-pub(super) fn admit(hubs: &Hubs, headers: &HeaderMap, needs: Needs) -> Result<Arc<IotHub>, Error> {
-    let host = text(headers, header::HOST.as_str()).unwrap_or_default();
-    let hub = match &**hubs {
-        [only] => Some(only),
-        several => several.iter().find(|hub| hub.host_name().is(host)),
-    };
-    let hub = hub.ok_or_else(|| Error::ArgumentInvalid(format!("there is no hub {}", HostName::new(host))))?;
-    authorize(hub, host, headers, needs).map_err(Error::Unauthorized)?;
-    Ok(Arc::clone(hub))
+impl Permission for RegistryWrite {
+    const NAME: &'static str = "RegistryWrite";
+
+    fn is_among(permissions: Permissions) -> bool {
+        permissions.registry_write
+    }
 }
 
-fn authorize(hub: &IotHub, host: &str, headers: &HeaderMap, needs: Needs) -> Result<(), Denial> {
+impl Permission for ServiceConnect {
+    const NAME: &'static str = "ServiceConnect";
+
+    fn is_among(permissions: Permissions) -> bool {
+        permissions.service_connect
+    }
+}
+
+/// The hub that a request is for, open to its sender for operations that need `P`. Comes first among the arguments of
+/// an operation: who may not ask is told nothing else.
+#[derive(Debug)]
+pub(super) struct Admitted<P> {
+    hub: Arc<IotHub>,
+    permission: PhantomData<P>,
+}
+
+impl<P> Deref for Admitted<P> {
+    type Target = IotHub;
+
+    fn deref(&self) -> &IotHub {
+        &self.hub
+    }
+}
+
+impl<P: Permission> FromRequestParts<Hubs> for Admitted<P> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, hubs: &Hubs) -> Result<Self, Error> {
+        let host = text(&parts.headers, header::HOST.as_str()).unwrap_or_default();
+        let hub = match &**hubs {
+            [only] => Some(only),
+            several => several.iter().find(|hub| hub.host_name().is(host)),
+        };
+        let hub = hub.ok_or_else(|| Error::ArgumentInvalid(format!("there is no hub {}", HostName::new(host))))?;
+        authorize::<P>(hub, host, &parts.headers).map_err(Error::Unauthorized)?;
+        Ok(Self { hub: Arc::clone(hub), permission: PhantomData })
+    }
+}
+
+fn authorize<P: Permission>(hub: &IotHub, host: &str, headers: &HeaderMap) -> Result<(), Denial> {
     let token = Token::parse(text(headers, header::AUTHORIZATION.as_str()).ok_or(Denial::NoToken)?)?;
     let policy = token.policy().and_then(|name| hub.policies.iter().find(|policy| policy.name == name));
     let policy = policy.ok_or(Denial::NoSuchPolicy)?;
@@ -58,17 +95,37 @@ fn authorize(hub: &IotHub, host: &str, headers: &HeaderMap, needs: Needs) -> Res
     if token.check(&[hub.host_name.as_str()], [&policy.key], now).is_err() {
         token.check(&[host], [&policy.key], now)?;
     }
-    if needs.given(policy.permissions) { Ok(()) } else { Err(Denial::Permission(needs.name())) }
+    if P::is_among(policy.permissions) { Ok(()) } else { Err(Denial::Permission(P::NAME)) }
 }
 
-/// The address in a path.
-pub(super) fn address(device: &str, module: Option<&str>) -> Result<Address, Error> {
-    Ok(Address { device: device.parse()?, module: module.map(str::parse).transpose()? })
+#[derive(Debug, Deserialize)]
+struct Named {
+    device: String,
+    module: Option<String>,
+}
+
+/// The device or module that the path names.
+impl FromRequestParts<Hubs> for Address {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, hubs: &Hubs) -> Result<Self, Error> {
+        let Path(named) = Path::<Named>::from_request_parts(parts, hubs)
+            .await
+            .map_err(|rejection| Error::ArgumentInvalid(rejection.body_text()))?;
+        Ok(Self { device: named.device.parse()?, module: named.module.as_deref().map(str::parse).transpose()? })
+    }
 }
 
 /// The `If-Match` header.
-pub(super) fn condition(headers: &HeaderMap) -> Option<Condition> {
-    text(headers, header::IF_MATCH.as_str()).map(Condition::from_header)
+#[derive(Debug)]
+pub(super) struct IfMatch(pub(super) Option<Condition>);
+
+impl FromRequestParts<Hubs> for IfMatch {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Hubs) -> Result<Self, Infallible> {
+        Ok(Self(text(&parts.headers, header::IF_MATCH.as_str()).map(Condition::from_header)))
+    }
 }
 
 /// A header as text.
