@@ -130,12 +130,31 @@ impl Telemetry {
 mod tests {
     use super::{super::topics, *};
 
+    fn vectors() -> serde_json::Value {
+        serde_json::from_str(include_str!("../../tests/fixtures/iot/d2c_topics.json")).unwrap()
+    }
+
     fn topic_of(case: &str, telemetry: &Telemetry) {
-        let vectors: serde_json::Value =
-            serde_json::from_str(include_str!("../../tests/fixtures/iot/d2c_topics.json")).unwrap();
+        let vectors = vectors();
         let case = vectors["cases"].as_array().unwrap().iter().find(|c| c["name"] == case).unwrap();
         let device_id = case["deviceId"].as_str().unwrap().parse().unwrap();
         assert_eq!(topics::telemetry(&device_id, &telemetry.bag().unwrap()), case["topic"]);
+        if let Some(body) = case.get("body") {
+            assert_eq!(telemetry.body(), body.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn system_properties_have_the_keys_of_their_meaning() {
+        for (property, meaning) in [
+            (SystemProperty::MessageId, "message-id"),
+            (SystemProperty::CorrelationId, "correlation-id"),
+            (SystemProperty::ContentType, "content-type"),
+            (SystemProperty::ContentEncoding, "content-encoding"),
+            (SystemProperty::ComponentName, "dt-subject"),
+        ] {
+            assert_eq!(vectors()["key_map"][property.key()], meaning);
+        }
     }
 
     #[test]

@@ -143,17 +143,23 @@ mod tests {
 
     #[test]
     fn a_wrong_signature_is_final_and_throttling_is_not() {
-        for name in ["unauthorized_sas", "invalid_certificate"] {
-            assert!(matches!(recorded_error(name), Err(ProvisioningError::Unauthorized(_))), "{name}");
+        for (name, code, message) in
+            [("unauthorized_sas", 401_000, "Unauthorized"), ("invalid_certificate", 401_002, "Invalid certificate.")]
+        {
+            let Err(ProvisioningError::Unauthorized(error)) = recorded_error(name) else { panic!("{name}") };
+            assert_eq!((error.status(), error.code(), error.message()), (401, Some(code), Some(message)));
         }
         let Ok(Step::Repeat(error)) = recorded_error("throttled") else { panic!() };
-        assert_eq!(error.code(), Some(429_001));
+        assert_eq!((error.status(), error.code()), (429, Some(429_001)));
+        assert_eq!(error.message(), Some("Operations are being throttled for this tenant."));
     }
 
     #[test]
     fn an_unknown_enrolment_is_told_apart_from_other_refusals() {
-        let body = br#"{"errorCode":404201,"message":"no","trackingId":"t"}"#;
-        assert!(matches!(read(404, body), Err(ProvisioningError::NoEnrollment(_))));
+        let vectors = vectors();
+        let known = vectors["errors"].as_array().unwrap().iter().find(|e| e["name"] == "enrollment_not_found").unwrap();
+        let body = serde_json::json!({"errorCode": known["code"], "message": "no", "trackingId": "t"});
+        assert!(matches!(read(404, body.to_string().as_bytes()), Err(ProvisioningError::NoEnrollment(_))));
         assert!(matches!(read(400, br#"{"errorCode":400004}"#), Err(ProvisioningError::Rejected(_))));
         assert!(matches!(read(404, b"not json"), Err(ProvisioningError::Rejected(_))));
     }

@@ -12,3 +12,4 @@ mod hub;
 mod peer;
 mod program;
 mod provisioning;
+mod sdk_sessions;

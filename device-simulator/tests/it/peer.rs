@@ -7,7 +7,8 @@ use futures::{SinkExt, StreamExt, future::BoxFuture};
 use rumqttc::mqttbytes::{
     QoS,
     v4::{
-        Codec, ConnAck, Connect, ConnectAuth, ConnectReturnCode, Packet, PubAck, Publish, SubAck, SubscribeReasonCode,
+        Codec, ConnAck, Connect, ConnectAuth, ConnectReturnCode, Packet, PubAck, Publish, SubAck, Subscribe,
+        SubscribeReasonCode,
     },
 };
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -180,6 +181,11 @@ impl<S: ByteStream> Session<S> {
             (subscribe.filters[0].path.as_str(), subscribe.filters[0].qos),
             ("$dps/registrations/res/#", QoS::AtLeastOnce)
         );
+        self.grant(&subscribe).await;
+    }
+
+    /// Lets the device have what it subscribes to.
+    pub(crate) async fn grant(&mut self, subscribe: &Subscribe) {
         self.send(Packet::SubAck(SubAck::new(subscribe.pkid, vec![SubscribeReasonCode::Success(QoS::AtLeastOnce)])))
             .await;
     }
@@ -196,20 +202,12 @@ impl<S: ByteStream> Session<S> {
         self.send(Packet::PubAck(PubAck::new(publish.pkid))).await;
     }
 
-    /// The next request to DPS, acknowledged: topic without the request id, request id, what follows it, body.
+    /// The next request to DPS, acknowledged.
     pub(crate) async fn request(&mut self) -> Request {
         let publish = self.message().await;
         assert_eq!(publish.qos, QoS::AtLeastOnce);
         self.acknowledge(&publish).await;
-        let topic = String::from_utf8(publish.topic.to_vec()).unwrap();
-        let (head, query) = topic.split_once("$rid=").unwrap();
-        let (id, rest) = query.split_once('&').unwrap_or((query, ""));
-        Request {
-            topic: format!("{head}$rid="),
-            id: id.to_owned(),
-            rest: rest.to_owned(),
-            body: String::from_utf8(publish.payload.to_vec()).unwrap(),
-        }
+        Request::of(&publish)
     }
 
     /// Answers a request as DPS does, and takes the acknowledgement.
@@ -254,11 +252,25 @@ impl<S: ByteStream> Session<S> {
     }
 }
 
-/// A request to DPS.
+/// A request to DPS: topic without the request id, request id, what follows it, body.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) topic: String,
     pub(crate) id: String,
     pub(crate) rest: String,
     pub(crate) body: String,
+}
+
+impl Request {
+    pub(crate) fn of(publish: &Publish) -> Self {
+        let topic = String::from_utf8(publish.topic.to_vec()).unwrap();
+        let (head, query) = topic.split_once("$rid=").unwrap();
+        let (id, rest) = query.split_once('&').unwrap_or((query, ""));
+        Self {
+            topic: format!("{head}$rid="),
+            id: id.to_owned(),
+            rest: rest.to_owned(),
+            body: String::from_utf8(publish.payload.to_vec()).unwrap(),
+        }
+    }
 }
