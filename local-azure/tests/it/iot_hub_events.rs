@@ -29,6 +29,13 @@ fn shown(event: &EventData, recorded: &mut Value) -> Value {
     assert_eq!(time, "2026-11-22T19:33:20.000Z");
     let body: Value =
         serde_json::from_slice(&event.body).unwrap_or_else(|_| String::from_utf8(event.body.to_vec()).unwrap().into());
+    let types: Value = serde_json::from_str(include_str!("../fixtures/iot/eventhub_messages.json")).unwrap();
+    for (name, value) in &event.annotations {
+        // A timestamp travels as text in this process.
+        let kind = types["annotation_types"][name].as_str().unwrap_or_else(|| panic!("{name} is no annotation"));
+        assert!(kind.starts_with("string") || kind == "timestamp (ms)", "{name}: {kind}");
+        assert!(value.is_string(), "{name}");
+    }
     let mut ours = json!({
         "properties": event.properties,
         "application-properties": event.application_properties,
@@ -252,6 +259,24 @@ fn topics_of_the_sdks_carry_their_properties() {
         assert_eq!(Value::from(message.application_properties), case["app"], "{name}");
     }
     assert_eq!(Message::from_topic("devices/d1/messages/events/a=%ff", "".into()), Err(TopicError::NotUtf8));
+}
+
+#[test]
+fn each_key_of_a_topic_becomes_the_system_property_of_that_meaning() {
+    let vectors: Value = serde_json::from_str(include_str!("../fixtures/iot/d2c_topics.json")).unwrap();
+    for (key, meaning) in vectors["key_map"].as_object().unwrap() {
+        let topic = format!("devices/d1/messages/events/{}=x", utf8_percent_encode(key, NON_ALPHANUMERIC));
+        let (_, message) = Message::from_topic(&topic, "".into()).unwrap();
+        let places = [&message.properties, &message.annotations, &message.application_properties];
+        let set: Vec<&String> = places.into_iter().flat_map(Map::keys).collect();
+        match meaning.as_str().unwrap().split_once(' ') {
+            // Who sent it is never taken from the sender.
+            Some((name, "(Edge only: never trust from a device)" | "(Edge only)")) => {
+                assert!(name.starts_with("iothub-connection-") && set.is_empty(), "{key}: {set:?}");
+            }
+            _ => assert_eq!(set, [meaning.as_str().unwrap()], "{key}"),
+        }
+    }
 }
 
 proptest! {

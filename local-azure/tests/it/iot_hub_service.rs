@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::{
-    iot_site::{HUB, KEY, LATER, OTHER_HUB, Options, SERVICE_KEY, Site, device, hub_connect},
+    iot_hub_recorded::assert_device,
+    iot_site::{HUB, KEY, LATER, OTHER_HUB, SERVICE_KEY, Site, device, hub_connect},
     mqtt_client::token,
 };
 
@@ -22,7 +23,7 @@ pub(crate) struct Answer {
 }
 
 /// Sends a request as it is.
-async fn send(router: &Router, request: Request<Body>) -> Answer {
+pub(crate) async fn send(router: &Router, request: Request<Body>) -> Answer {
     let response = router.clone().oneshot(request).await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
     let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
@@ -31,9 +32,9 @@ async fn send(router: &Router, request: Request<Body>) -> Answer {
 
 /// An owner at work on one hub.
 pub(crate) struct Owner {
-    router: Router,
-    host: &'static str,
-    authorization: String,
+    pub(crate) router: Router,
+    pub(crate) host: &'static str,
+    pub(crate) authorization: String,
 }
 
 impl Owner {
@@ -63,17 +64,17 @@ impl Owner {
         self.call(Method::POST, path, None, Some(body)).await
     }
 
-    async fn put(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
         self.call(Method::PUT, path, None, Some(body)).await
     }
 
-    async fn delete(&self, path: &str, if_match: &str) -> Answer {
+    pub(crate) async fn delete(&self, path: &str, if_match: &str) -> Answer {
         self.call(Method::DELETE, path, Some(if_match), None).await
     }
 }
 
 /// A new device as the SDKs send it: empty keys mean new ones.
-fn new_device(id: &str) -> Value {
+pub(crate) fn new_device(id: &str) -> Value {
     json!({
         "deviceId": id,
         "status": "enabled",
@@ -82,25 +83,13 @@ fn new_device(id: &str) -> Value {
     })
 }
 
-/// The members of a document and of the documents in it.
-fn shape(value: &Value) -> Value {
-    match value {
-        Value::Object(members) => members.iter().map(|(name, value)| (name.clone(), shape(value))).collect(),
-        _ => Value::Null,
-    }
-}
-
-fn vectors() -> Value {
-    serde_json::from_str(include_str!("../fixtures/iot/hub_service_http.json")).unwrap()
-}
-
 #[tokio::test]
 async fn a_device_is_created_read_and_deleted() {
     let site = Site::start().await;
     let owner = Owner::of(&site);
     let created = owner.put("/devices/d1", new_device("d1")).await;
     assert_eq!(created.status, StatusCode::OK);
-    assert_eq!(shape(&created.body), shape(&vectors()["device"]));
+    assert_device(&created.body);
     assert_eq!(created.headers["etag"], format!("\"{}\"", created.body["etag"].as_str().unwrap()));
     assert_eq!(owner.get("/devices/d1").await.body, created.body);
 
@@ -109,40 +98,6 @@ async fn a_device_is_created_read_and_deleted() {
     assert_eq!(owner.get("/devices").await.body.as_array().unwrap().len(), 1);
     assert_eq!(owner.delete("/devices/d1", "\"*\"").await.status, StatusCode::NO_CONTENT);
     assert_eq!(owner.get("/devices/d1").await.status, StatusCode::NOT_FOUND);
-    site.stop().await;
-}
-
-#[tokio::test]
-async fn errors_have_the_recorded_form() {
-    let site = Site::start().await;
-    let owner = Owner::of(&site);
-    owner.put("/devices/tf-dev-01", new_device("tf-dev-01")).await;
-    let module = json!({ "deviceId": "tf-dev-01", "moduleId": "telemetry" });
-    owner.put("/devices/tf-dev-01/modules/telemetry", module.clone()).await;
-    let stranger = Owner { authorization: token(KEY, HUB, Some("nobody"), LATER), ..Owner::of(&site) };
-    let answers = [
-        owner.get("/devices/missing").await,
-        owner.put("/devices/tf-dev-01", new_device("tf-dev-01")).await,
-        owner.delete("/devices/tf-dev-01", "\"other\"").await,
-        stranger.get("/devices").await,
-        owner.put("/devices/tf-dev-01/modules/telemetry", module).await,
-    ];
-    for answer in answers {
-        let code = &answer.headers["iothub-errorcode"];
-        let vectors = vectors();
-        let recorded = vectors["errors"].as_array().unwrap();
-        let recorded =
-            recorded.iter().find(|error| error["headers"]["iothub-errorcode"] == code.to_str().unwrap()).unwrap();
-        assert_eq!(answer.status.as_u16(), recorded["status"], "{code:?}");
-        assert_eq!(shape(&answer.body), shape(&recorded["body"]), "{code:?}");
-        assert_eq!(answer.body["errorCode"], recorded["body"]["errorCode"], "{code:?}");
-        // What Node's SDK makes an error of: the name before the semicolon, and some text behind it.
-        if let Some(message) = answer.body["Message"].as_str() {
-            let (name, text) = message.split_once(';').unwrap();
-            assert_eq!(recorded["body"]["Message"].as_str().unwrap().split_once(';').unwrap().0, name);
-            assert!(!text.is_empty());
-        }
-    }
     site.stop().await;
 }
 
@@ -328,40 +283,4 @@ async fn all_twins_are_queried_in_pages() {
     assert_eq!(found, ["d0", "d1", "d2", "d3", "d4"]);
     assert_eq!(page("", "SELECT * FROM nowhere").await.status, StatusCode::BAD_REQUEST);
     site.stop().await;
-}
-
-/// Recorded from azure-iothub (Node.js) and azure-iot-hub (Python), in the order in which they were sent, each of the
-/// two against a hub of its own.
-#[tokio::test]
-async fn recorded_requests_of_the_service_sdks_are_understood() {
-    for sdk in ["azure-iothub", "python"] {
-        let site = Site::with(Options { hubs: vec!["localhost"], ..Options::default() }).await;
-        site.create(&device(if sdk == "python" { "other" } else { "d1" }));
-        let router = router(site.hubs.clone());
-        for line in include_str!("../fixtures/iot/wire_capture.jsonl").lines() {
-            let packet: Value = serde_json::from_str(line).unwrap();
-            let agent = packet["headers"]["user-agent"].as_str().unwrap_or_default();
-            if !agent.starts_with(sdk) {
-                continue;
-            }
-            let mut line = packet["line"].as_str().unwrap().split(' ');
-            let (method, path) = (line.next().unwrap(), line.next().unwrap());
-            let mut request = Request::builder().method(method).uri(path);
-            for (name, value) in packet["headers"].as_object().unwrap() {
-                request = request.header(name, value.as_str().unwrap());
-            }
-            let body = Body::from(packet["body"].as_str().unwrap().to_owned());
-            let answer = send(&router, request.body(body).unwrap()).await;
-            let expected = match (method, path.split('?').next().unwrap()) {
-                ("PUT", "/devices/d%201%23x") => StatusCode::BAD_REQUEST,
-                ("GET", "/devices/missing") => StatusCode::NOT_FOUND,
-                ("DELETE", _) => StatusCode::NO_CONTENT,
-                // The device was deleted by the request before.
-                (_, "/twins/d1") => StatusCode::NOT_FOUND,
-                _ => StatusCode::OK,
-            };
-            assert_eq!(answer.status, expected, "{sdk}: {method} {path}");
-        }
-        site.stop().await;
-    }
 }

@@ -6,7 +6,7 @@ use local_azure::functions_host::Error;
 use serde_json::{Value, json};
 
 use super::{
-    Bench, FUNCTION, Setup, event,
+    Bench, FUNCTION, Setup, assert_called_as, event,
     handler::{Call, Orders, Reply},
     reads_events, recorded,
 };
@@ -26,16 +26,7 @@ async fn a_batch_is_posted_to_the_function_s_name_with_the_host_s_headers() {
     bench.hub.append("a", event("one"));
     let call = bench.director.call().await.answer(Reply::json(recorded("response-minimal.json")));
 
-    let index: Value = serde_json::from_str(&recorded("index.json")).unwrap();
-    let request = &index["requests"][0];
-    assert_eq!(format!("{} {} HTTP/1.1", call.method, call.path), request["request"]);
-    for (name, value) in request["headers"].as_object().unwrap() {
-        let sent = call.header(&name.to_ascii_lowercase()).unwrap();
-        match name.as_str() {
-            "X-Azure-Functions-InvocationId" => assert!(uuid::Uuid::parse_str(sent).is_ok(), "{sent}"),
-            _ => assert_eq!(sent, value, "{name}"),
-        }
-    }
+    assert_called_as(&call, "telemetry-batch-many.json");
     assert_eq!(call.header("transfer-encoding"), Some("chunked"));
     let body = call.json();
     assert_eq!(body["Data"]["events"], r#"["b25l"]"#);

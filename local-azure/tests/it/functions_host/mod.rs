@@ -21,7 +21,7 @@ use local_azure::{
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use self::handler::{DIRECTOR, Director, Orders, program};
+use self::handler::{Call, DIRECTOR, Director, Orders, program};
 
 const FUNCTION: &str = "DeviceTelemetryToTwinFunc";
 const GROUP: &str = "adt-functions";
@@ -31,6 +31,25 @@ const KEY: &str = "the-key";
 fn recorded(file: &str) -> String {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/functions/");
     std::fs::read_to_string(format!("{folder}{file}")).unwrap()
+}
+
+/// What the index says of a recorded request.
+fn indexed(file: &str) -> Value {
+    let index: Value = serde_json::from_str(&recorded("index.json")).unwrap();
+    index["requests"].as_array().unwrap().iter().find(|request| request["file"] == file).unwrap().clone()
+}
+
+/// Asserts that a handler was called with the request line and headers of a recorded request.
+fn assert_called_as(call: &Call, file: &str) {
+    let indexed = indexed(file);
+    assert_eq!(format!("{} {} HTTP/1.1", call.method, call.path), indexed["request"]);
+    for (name, value) in indexed["headers"].as_object().unwrap() {
+        let sent = call.header(&name.to_ascii_lowercase()).unwrap();
+        match name.as_str() {
+            "X-Azure-Functions-InvocationId" => assert!(uuid::Uuid::parse_str(sent).is_ok(), "{sent}"),
+            _ => assert_eq!(sent, value, "{name}"),
+        }
+    }
 }
 
 /// What a test wants.

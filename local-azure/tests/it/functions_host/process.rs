@@ -1,11 +1,12 @@
 //! How handlers are started, restarted and ended.
 
 use local_azure::functions_host::{Error, Level, Program, app::AppSettings};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     Bench, Setup, event,
     handler::{Orders, Reply, program},
+    recorded,
 };
 
 /// Whether a process is still there.
@@ -124,7 +125,9 @@ async fn a_handler_that_does_not_listen_in_time_is_killed_and_counted() {
     };
     let (error, pids) = tokio::join!(bench.host.ready(), director);
     let error = error.unwrap_err().to_string();
-    assert!(error.contains("no answer to GET / within 200ms"), "{error}");
+    let index: Value = serde_json::from_str(&recorded("index.json")).unwrap();
+    let request = index["readiness"]["request"].as_str().unwrap().strip_suffix(" HTTP/1.1").unwrap();
+    assert!(error.contains(&format!("no answer to {request} within 200ms")), "{error}");
     assert!(pids.into_iter().all(|pid| !lives(pid)));
 }
 
