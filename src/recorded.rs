@@ -6,6 +6,12 @@ use serde_json::{Map, Value};
 use crate::dead_letter::{DeadLetter, Document};
 use crate::host::{Answer, Event, EventBatch, Partition, Properties, RetryContext, timestamp};
 
+/// The names of all cases that [`lifecycle_event`] takes.
+pub(crate) fn lifecycle_events() -> Vec<String> {
+    let cases: Value = serde_json::from_str(include_str!("../tests/fixtures/iot/lifecycle_events.json")).unwrap();
+    cases.as_array().unwrap().iter().map(|case| case["name"].as_str().unwrap().to_owned()).collect()
+}
+
 /// The telemetry-side case `name` of `tests/fixtures/iot/eventhub_messages.json`.
 pub(crate) fn message(name: &str) -> Event {
     let file: Value = serde_json::from_str(include_str!("../tests/fixtures/iot/eventhub_messages.json")).unwrap();

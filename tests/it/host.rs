@@ -14,6 +14,9 @@ fn decode(name: &str, data_type: DataType) -> EventBatch {
 
 fn assert_is(event: &Event, expected: &Value) {
     assert_eq!(STANDARD.encode(&event.body), expected["bodyBase64"], "body");
+    if let Some(text) = expected["bodyUtf8"].as_str() {
+        assert_eq!(String::from_utf8_lossy(&event.body), text);
+    }
     assert_eq!(serde_json::to_value(&event.properties).unwrap(), expected["properties"]);
     assert_eq!(serde_json::to_value(&event.system).unwrap(), expected["systemProperties"]);
     assert_eq!(event.sequence_number, expected["sequenceNumber"].as_i64());
@@ -68,6 +71,65 @@ fn assert_decodes_without_offset_strings(name: &str) {
         assert_eq!(event.offset, newer.offset);
     }
     assert_eq!(batch.events.len(), newer.events.len());
+}
+
+/// An event's own words on who sent what and when, in one line.
+fn brief(event: &Event) -> String {
+    let device = event.device_id().unwrap();
+    let [module, component, source] =
+        [event.module_id(), event.dt_subject(), event.message_source()].map(Option::unwrap_or_default);
+    let (sequence, offset) = (event.sequence_number.unwrap(), event.offset.as_deref().unwrap_or("-"));
+    let (enqueued, sent) = (event.enqueued_time.unwrap(), event.source_time().unwrap());
+    let properties = serde_json::to_string(&event.properties).unwrap();
+    format!("#{sequence} @{offset} {enqueued} ({sent}) {device}/{module}.{component} {source} {properties}")
+}
+
+#[test]
+fn every_recorded_batch_says_who_sent_what_when() {
+    let index = fixtures::json("functions", "index.json");
+    let mut lines = Vec::new();
+    for request in index["requests"].as_array().unwrap() {
+        let binding = &request["functionJson"];
+        if binding["cardinality"] != "many" {
+            continue;
+        }
+        let file = request["file"].as_str().unwrap();
+        let data_type = if binding["dataType"] == "binary" { DataType::Binary } else { DataType::Text };
+        let EventBatch { events, retry, partition } = decode(file, data_type);
+        let place = [partition.event_hub, partition.consumer_group, partition.id].map(Option::unwrap);
+        let retries = retry.map(|retry| (retry.retry_count, retry.max_retry_count));
+        lines.push(format!("{file}: {}, retries {retries:?}", place.join("/")));
+        lines.extend(events.iter().map(|event| format!("  {}", brief(event))));
+    }
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    telemetry-batch-many.json: deviceevents/$Default/0, retries None
+      #4711 @8589934592 2024-05-01T12:00:00.25Z (2024-05-01T12:00:00.123Z) thermostat-01/. Telemetry {"dtId":"twin-thermostat-01","dtmi":"dtmi:com:contoso:Thermostat;1","alert":"false"}
+      #4712 @8589935104 2024-05-01T12:00:00.9Z (2024-05-01T12:00:00.4Z) thermostat-02/.thermostat1 Telemetry {"dtId":"twin-thermostat-02","dtmi":"dtmi:com:contoso:Thermostat;1"}
+    telemetry-batch-many-v5.json: deviceevents/$Default/0, retries None
+      #4711 @8589934592 2024-05-01T12:00:00.25Z (2024-05-01T12:00:00.123Z) thermostat-01/. Telemetry {"dtId":"twin-thermostat-01","dtmi":"dtmi:com:contoso:Thermostat;1","alert":"false"}
+      #4712 @8589935104 2024-05-01T12:00:00.9Z (2024-05-01T12:00:00.4Z) thermostat-02/.thermostat1 Telemetry {"dtId":"twin-thermostat-02","dtmi":"dtmi:com:contoso:Thermostat;1"}
+    telemetry-batch-many-binary.json: deviceevents/$Default/0, retries None
+      #4711 @8589934592 2024-05-01T12:00:00.25Z (2024-05-01T12:00:00.123Z) thermostat-01/. Telemetry {"dtId":"twin-thermostat-01","dtmi":"dtmi:com:contoso:Thermostat;1","alert":"false"}
+      #4712 @8589935104 2024-05-01T12:00:00.9Z (2024-05-01T12:00:00.4Z) thermostat-02/.thermostat1 Telemetry {"dtId":"twin-thermostat-02","dtmi":"dtmi:com:contoso:Thermostat;1"}
+      #4713 @8589935616 2024-05-01T12:00:02Z (2024-05-01T12:00:02Z) thermostat-03/. Telemetry {"dtId":"twin-thermostat-03"}
+    telemetry-batch-many-nodatatype.json: deviceevents/$Default/0, retries None
+      #4711 @8589934592 2024-05-01T12:00:00.25Z (2024-05-01T12:00:00.123Z) thermostat-01/. Telemetry {"dtId":"twin-thermostat-01","dtmi":"dtmi:com:contoso:Thermostat;1","alert":"false"}
+      #4712 @8589935104 2024-05-01T12:00:00.9Z (2024-05-01T12:00:00.4Z) thermostat-02/.thermostat1 Telemetry {"dtId":"twin-thermostat-02","dtmi":"dtmi:com:contoso:Thermostat;1"}
+    telemetry-batch-many-nonutf8-string.json: deviceevents/$Default/0, retries None
+      #4713 @8589935616 2024-05-01T12:00:02Z (2024-05-01T12:00:02Z) thermostat-03/. Telemetry {"dtId":"twin-thermostat-03"}
+    telemetry-batch-many-one-event.json: deviceevents/$Default/3, retries None
+      #4712 @8589935104 2024-05-01T12:00:00.9Z (2024-05-01T12:00:00.4Z) thermostat-02/.thermostat1 Telemetry {"dtId":"twin-thermostat-02","dtmi":"dtmi:com:contoso:Thermostat;1"}
+    telemetry-batch-many-georeplicated-offset.json: deviceevents/$Default/0, retries None
+      #4714 @17:8589936128:4714 2024-05-01T12:00:03Z (2024-05-01T12:00:00.123Z) thermostat-01/. Telemetry {"dtId":"twin-thermostat-01","dtmi":"dtmi:com:contoso:Thermostat;1","alert":"false"}
+    telemetry-batch-many-retry0.json: deviceevents/$Default/0, retries Some((0, Some(5)))
+      #4711 @8589934592 2024-05-01T12:00:00.25Z (2024-05-01T12:00:00.123Z) thermostat-01/. Telemetry {"dtId":"twin-thermostat-01","dtmi":"dtmi:com:contoso:Thermostat;1","alert":"false"}
+    lifecycle-batch-many.json: lifecycleevents/$Default/1, retries None
+      #20 @4294967296 2024-05-01T12:05:00.125Z (2024-05-01T12:05:00.125Z) thermostat-01/. deviceLifecycleEvents {"hubName":"contoso-hub","deviceId":"thermostat-01","operationTimestamp":"2024-05-01T12:05:00.1254567Z","opType":"deleteDeviceIdentity"}
+      #21 @4294967808 2024-05-01T12:05:00.25Z (2024-05-01T12:05:00.25Z) thermostat-02/. deviceLifecycleEvents {"hubName":"contoso-hub","deviceId":"thermostat-02","operationTimestamp":"2024-05-01T12:05:00.2504567Z","opType":"deleteDeviceIdentity"}
+    lifecycle-batch-mixed.json: lifecycleevents/$Default/1, retries None
+      #22 @4294968320 2024-05-01T12:06:00.5Z (2024-05-01T12:06:00.5Z) thermostat-09/. deviceLifecycleEvents {"hubName":"contoso-hub","deviceId":"thermostat-09","operationTimestamp":"2024-05-01T12:06:00.5004567Z","opType":"createDeviceIdentity"}
+      #20 @4294967296 2024-05-01T12:05:00.125Z (2024-05-01T12:05:00.125Z) thermostat-01/. deviceLifecycleEvents {"hubName":"contoso-hub","deviceId":"thermostat-01","operationTimestamp":"2024-05-01T12:05:00.1254567Z","opType":"deleteDeviceIdentity"}
+    "#);
 }
 
 #[test]
@@ -151,6 +213,7 @@ fn a_request_in_the_envelope_has_the_caller_s_body() {
 #[test]
 fn an_output_that_the_host_would_decode_as_base64_cannot_be_made() {
     let trap = fixtures::json("functions", "response-base64-trap.json");
+    assert_eq!(STANDARD.decode(trap["Outputs"]["deadLetter"].as_str().unwrap()).unwrap(), [0xb5, 0xeb, 0x2d]);
     assert!(Output::json(&trap["Outputs"]["deadLetter"]).is_err());
 }
 

@@ -98,7 +98,9 @@ async fn post_batch(function: Function) -> (StatusCode, Option<String>, Vec<u8>)
 
 #[tokio::test]
 async fn health_is_answered_at_once() {
-    let request = Request::get("/").body(Body::empty()).unwrap();
+    let index = fixtures::json("functions", "index.json");
+    let line: Vec<&str> = index["readiness"]["request"].as_str().unwrap().split(' ').collect();
+    let request = Request::builder().method(line[0]).uri(line[1]).body(Body::empty()).unwrap();
     assert_eq!(event_router(Function::Done).oneshot(request).await.unwrap().status(), StatusCode::OK);
 }
 
@@ -116,11 +118,20 @@ async fn a_batch_that_is_done_is_never_answered_with_nothing() {
 
 #[tokio::test]
 async fn outputs_travel_with_the_answer() {
-    for name in ["response-with-outputs.json", "response-with-outputs-single.json"] {
-        let expected = fixtures::json("functions", name);
-        let (_, _, body) = post_batch(Function::Output(expected["Outputs"]["deadLetter"].clone())).await;
-        let answer: Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(answer["Outputs"], expected["Outputs"], "{name}");
+    let one = json!({ "reason": "not-json", "sequenceNumber": 4713 });
+    let many = json!([{
+        "reason": "not-json",
+        "function": "DeviceTelemetryToTwinFunc",
+        "partitionId": "0",
+        "sequenceNumber": 4713,
+        "bodyBase64": "//4AAW5vdCBqc29u",
+    }]);
+    for (document, name) in [(one, "response-with-outputs-single.json"), (many, "response-with-outputs.json")] {
+        let (_, _, body) = post_batch(Function::Output(document)).await;
+        let mut expected = fixtures::json("functions", name);
+        // The recorded function logged something, this one does not.
+        expected["Logs"] = json!([]);
+        assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), expected, "{name}");
     }
 }
 
@@ -183,6 +194,53 @@ async fn the_webhook_takes_raw_and_enveloped_requests() {
 
     let original = String::from_utf8(original).unwrap();
     assert_eq!(*seen.lock().unwrap(), [original.clone(), original]);
+}
+
+#[tokio::test]
+async fn every_recorded_invocation_reaches_its_function_or_is_refused() {
+    let index = fixtures::json("functions", "index.json");
+    let mut lines = Vec::new();
+    for recorded in index["requests"].as_array().unwrap() {
+        let file = recorded["file"].as_str().unwrap();
+        let request: Vec<&str> = recorded["request"].as_str().unwrap().split(' ').collect();
+        let mut sent = Request::builder().method(request[0]).uri(request[1]);
+        for (name, value) in recorded["headers"].as_object().unwrap() {
+            // Of forwarded requests the index says what else they have.
+            if name != "..." {
+                sent = sent.header(name, value.as_str().unwrap());
+            }
+        }
+        let seen = Arc::default();
+        let function = || Arc::new(Function::Record(Arc::clone(&seen)));
+        let router = Functions::new()
+            .event("DeviceTelemetryToTwinFunc", function())
+            .event("DeleteDeviceInTwinFunc", function())
+            .http("DpsAdtAllocationFunc", function())
+            .into_router();
+        let sent = sent.body(Body::from(fixtures::bytes("functions", file))).unwrap();
+        let status = router.oneshot(sent).await.unwrap().status().as_u16();
+        let seen = seen.lock().unwrap().join("");
+        let seen: String = seen.trim_start_matches("5c6a5f0e-6ad2-4c0c-8a3e-0f6a4a0c9d11 ").chars().take(40).collect();
+        lines.push(format!("{file}: {status}, seen: \"{seen}\""));
+    }
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    telemetry-batch-many.json: 200, seen: "2 events 148 bytes"
+    telemetry-batch-many-v5.json: 200, seen: "2 events 148 bytes"
+    telemetry-batch-many-binary.json: 200, seen: "3 events 160 bytes"
+    telemetry-batch-many-nodatatype.json: 200, seen: "2 events 141 bytes"
+    telemetry-batch-many-nonutf8-string.json: 200, seen: "1 events 16 bytes"
+    telemetry-batch-many-one-event.json: 200, seen: "1 events 76 bytes"
+    telemetry-batch-many-georeplicated-offset.json: 200, seen: "1 events 72 bytes"
+    telemetry-batch-many-retry0.json: 200, seen: "1 events 72 bytes"
+    lifecycle-batch-many.json: 200, seen: "2 events 464 bytes"
+    lifecycle-batch-mixed.json: 200, seen: "2 events 464 bytes"
+    single.json: 400, seen: ""
+    single-binary.json: 400, seen: ""
+    single-metadata-spoof.json: 400, seen: ""
+    http-trigger-nonforwarded.json: 200, seen: "{"enrollmentGroup":{"enrollmentGroupId":"
+    http-trigger-nonforwarded-chunked-body-lost.json: 200, seen: ""
+    http-trigger-original-body.json: 200, seen: "{"enrollmentGroup":{"enrollmentGroupId":"
+    "#);
 }
 
 fn enveloped(body: &str) -> Vec<u8> {

@@ -36,28 +36,34 @@ fn recorded_requests_decode() {
             Ok(request) => {
                 assert!(expect.is_none(), "{name}: decoded");
                 let hub = request.current_hub.as_ref().map_or("-", HubHost::as_str);
-                format!("{name}: {} as {} on {hub}, {}", request.registration_id, request.device_id, request.model)
+                let policy = crate::settings::HubPolicy::First;
+                let first = request.linked_hubs.choose(policy, &request.registration_id, None);
+                let (id, device, model) = (&request.registration_id, &request.device_id, &request.model);
+                format!("{name}: {id} as {device} on {hub}, {model}, {first}")
             }
-            Err(error) => format!("{name}: {error}"),
+            Err(error) => {
+                assert!(expect.as_ref().is_none_or(|expect| expect.starts_with("400")), "{name}: {expect:?}");
+                format!("{name}: {error}")
+            }
         })
         .collect();
     insta::assert_snapshot!(outcomes.join("\n"), @r#"
     group_symkey_initial: the device sent no payload, wanted {"modelId": "dtmi:..."} in its registration
     group_symkey_with_payload: modelId of the device's payload is absent, wanted a string
-    group_reprovision_sparse_enrollment: SAS-IoT-Devices as SAS-IoT-Devices on IoTPnPWS-Hub-20210726.azure-devices.net, dtmi:azureiot:PhoneAsADevice;2
-    group_symkey_modelid: thermo-01 as thermo-01 on -, dtmi:contosocom:DigitalTwins:Thermostat;2
-    group_reprovision: thermo-01 as thermo-01 on contoso-hub.azure-devices.net, dtmi:contosocom:DigitalTwins:Thermostat;2
-    group_reprovision_never_policy: thermo-01 as thermo-01 on contoso-hub.azure-devices.net, dtmi:contosocom:DigitalTwins:Thermostat;2
-    individual_symkey: thermo-01 as thermo-device-01 on -, dtmi:contosocom:DigitalTwins:Thermostat;2
-    group_x509: thermo-x509-01 as thermo-x509-01 on -, dtmi:contosocom:DigitalTwins:Thermostat;2
-    individual_tpm: mydevice as mydevice on -, dtmi:contosocom:DigitalTwins:Thermostat;2
+    group_reprovision_sparse_enrollment: SAS-IoT-Devices as SAS-IoT-Devices on IoTPnPWS-Hub-20210726.azure-devices.net, dtmi:azureiot:PhoneAsADevice;2, IoTPnPWS-Hub-20210726.azure-devices.net
+    group_symkey_modelid: thermo-01 as thermo-01 on -, dtmi:contosocom:DigitalTwins:Thermostat;2, contoso-hub.azure-devices.net
+    group_reprovision: thermo-01 as thermo-01 on contoso-hub.azure-devices.net, dtmi:contosocom:DigitalTwins:Thermostat;2, contoso-hub.azure-devices.net
+    group_reprovision_never_policy: thermo-01 as thermo-01 on contoso-hub.azure-devices.net, dtmi:contosocom:DigitalTwins:Thermostat;2, contoso-hub.azure-devices.net
+    individual_symkey: thermo-01 as thermo-device-01 on -, dtmi:contosocom:DigitalTwins:Thermostat;2, contoso-hub.azure-devices.net
+    group_x509: thermo-x509-01 as thermo-x509-01 on -, dtmi:contosocom:DigitalTwins:Thermostat;2, contoso-hub.azure-devices.net
+    individual_tpm: mydevice as mydevice on -, dtmi:contosocom:DigitalTwins:Thermostat;2, contoso-hub.azure-devices.net
     no_payload: the device sent no payload, wanted {"modelId": "dtmi:..."} in its registration
     payload_is_string: the device's payload is a string, wanted an object with modelId
     modelid_not_a_dtmi: modelId of the device's payload: "x' OR 1=1" is not a model id: it begins with dtmi:; a model id looks like dtmi:com:example:Thermostat;1
     linked_hubs_empty: linkedHubs names no hub: link one to the provisioning service or to the enrolment
     linked_hubs_missing: linkedHubs is absent, wanted an array of host names
     registration_id_missing: deviceRuntimeContext.registrationId is absent, wanted a string
-    mixed_case_registration_id: Thermo-01 as Thermo-01 on -, dtmi:contosocom:DigitalTwins:Thermostat;2
+    mixed_case_registration_id: Thermo-01 as Thermo-01 on -, dtmi:contosocom:DigitalTwins:Thermostat;2, contoso-hub.azure-devices.net
     "#);
 }
 
