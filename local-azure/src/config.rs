@@ -2,6 +2,8 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
+use url::Url;
+
 use crate::{clock::Clock, credentials::Credentials, dps::Patience, iot_hub::HostName, ports::Ports};
 
 /// What [`Config::platform_restart`] is by default. How long Azure takes is not documented.
@@ -41,8 +43,12 @@ pub struct Config {
     pub adt_limits: bool,
     /// The endpoints that Azure Digital Twins' event routes may lead to.
     pub adt_endpoints: Vec<String>,
+    /// Where DPS asks for a hub; `None` asks the app in the Functions host.
+    pub webhook_url: Option<Url>,
     /// How DPS treats a webhook that fails.
     pub webhook_patience: Patience,
+    /// Which services answer.
+    pub parts: Vec<Part>,
     /// The folder that everything is kept in; `None` keeps it in memory.
     pub data_dir: Option<PathBuf>,
     /// The time.
@@ -56,6 +62,49 @@ pub enum App {
     Compiled,
     /// A folder with `host.json` and the functions' folders, as it would be published.
     Folder(PathBuf),
+}
+
+/// A service that can be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Azure Digital Twins.
+    DigitalTwins,
+    /// The provisioning service.
+    Dps,
+    /// The hubs.
+    IotHub,
+    /// The event hubs; without them, hubs route nowhere.
+    EventHubs,
+    /// The Functions host with the app.
+    Functions,
+}
+
+impl Part {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::DigitalTwins, Self::Dps, Self::IotHub, Self::EventHubs, Self::Functions];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DigitalTwins => "digital-twins",
+            Self::Dps => "dps",
+            Self::IotHub => "iot-hub",
+            Self::EventHubs => "event-hubs",
+            Self::Functions => "functions",
+        }
+    }
+}
+
+impl std::str::FromStr for Part {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = || Self::ALL.map(Self::name).join(", ");
+        Self::ALL
+            .into_iter()
+            .find(|part| part.name() == name)
+            .ok_or_else(|| format!("takes one or more of {}", known()))
+    }
 }
 
 /// The twins and relationships at the start.
@@ -88,7 +137,9 @@ impl Config {
             query_lag: Duration::ZERO,
             adt_limits: false,
             adt_endpoints: Vec::new(),
+            webhook_url: None,
             webhook_patience: Patience::default(),
+            parts: Part::ALL.to_vec(),
             data_dir: None,
             clock: Clock::system(),
         }

@@ -18,6 +18,8 @@ pub struct Credentials {
     pub group_secondary_key: String,
     /// The key of each hub's policy `iothubowner`.
     pub hub_owner_key: String,
+    /// The key of the provisioning service's policy `provisioningserviceowner`.
+    pub dps_owner_key: String,
     /// The function key that the webhook's URL carries.
     pub function_key: String,
     /// What the managed identity endpoint wants in `X-IDENTITY-HEADER`.
@@ -32,6 +34,7 @@ impl Credentials {
             group_primary_key: readable_key("enrollment group primary key"),
             group_secondary_key: readable_key("enrollment group secondary key"),
             hub_owner_key: readable_key("iothubowner key"),
+            dps_owner_key: readable_key("DPS owner key"),
             function_key: "local-azure-published-development-function-key-no-secret".to_owned(),
             identity_header: "local-azure-published-development-identity-header".to_owned(),
         }
@@ -45,6 +48,7 @@ impl Credentials {
             group_primary_key: random_key(),
             group_secondary_key: random_key(),
             hub_owner_key: random_key(),
+            dps_owner_key: random_key(),
             function_key: format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple()),
             identity_header: uuid::Uuid::new_v4().to_string(),
         }
@@ -80,7 +84,8 @@ mod tests {
     #[test]
     fn keys_are_base64_of_64_bytes_as_those_of_azure() {
         for credentials in [Credentials::published(), Credentials::random()] {
-            for key in [credentials.group_primary_key, credentials.group_secondary_key, credentials.hub_owner_key] {
+            let Credentials { group_primary_key, group_secondary_key, hub_owner_key, dps_owner_key, .. } = credentials;
+            for key in [group_primary_key, group_secondary_key, hub_owner_key, dps_owner_key] {
                 assert_eq!(STANDARD.decode(key).unwrap().len(), 64);
             }
         }

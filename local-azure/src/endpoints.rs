@@ -43,12 +43,16 @@ pub struct DpsEndpoint {
     pub host: String,
     /// MQTT over TLS.
     pub mqtt_port: u16,
+    /// Registration over HTTPS, and the service API.
+    pub https_port: u16,
     /// Id scope.
     pub id_scope: String,
-    /// The one enrollment group.
+    /// The enrollment group that there is from the start.
     pub enrollment_group: String,
     /// Its primary key, from which device keys are derived.
     pub primary_key: String,
+    /// For service SDKs; the port stands in the host name where it is not 443.
+    pub service_connection_string: String,
 }
 
 /// One IoT Hub.

@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::{
     certificates::{Authority, CertificateError},
-    config::Config,
+    config::{Config, Part},
     control, dps,
     endpoints::{DpsEndpoint, Endpoints, IdentityEndpoint, IotHubEndpoint},
     faults::Faults,
@@ -88,6 +88,7 @@ pub enum StartError {
 pub struct Running {
     endpoints: Endpoints,
     services: Services,
+    parts: Vec<Part>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
@@ -100,23 +101,28 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let ports = config.ports;
     let https = Loopback::bind(ports.https, "--https-port")?;
     let mqtt = Loopback::bind(ports.mqtt, "--mqtt-port")?;
-    let functions = Loopback::bind(ports.functions, "--functions-port")?;
+    // Without a Functions host of ours, its port is free for another's.
+    let has_functions = config.parts.contains(&Part::Functions);
+    let functions = has_functions.then(|| Loopback::bind(ports.functions, "--functions-port")).transpose()?;
     let control = Loopback::bind(ports.control, "--control-port")?;
     let authority = Authority::open(&config.certificates)?;
     let names: Vec<String> = config.hub_names.iter().map(|name| name.as_str().to_owned()).collect();
     let tls = authority.server_config(&names, config.clock.now())?;
 
     let tokens = Tokens::new(&config.credentials.identity_header, config.clock.clone());
-    let endpoints = endpoints(&config, &authority, &tokens, [https.port, mqtt.port, functions.port, control.port])?;
+    let functions_port = functions.as_ref().map_or(ports.functions, |functions| functions.port);
+    let endpoints = endpoints(&config, &authority, &tokens, [https.port, mqtt.port, functions_port, control.port])?;
     let webhook = Url::parse(&endpoints.webhook_url)?;
     let shutdown = CancellationToken::new();
     let app_settings = endpoints.app_settings().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let services = Services::start(&config, tokens, app_settings, webhook, &shutdown)?;
 
-    let running = Running { endpoints, services, shutdown, tasks: TaskTracker::new() };
+    let running = Running { endpoints, services, parts: config.parts.clone(), shutdown, tasks: TaskTracker::new() };
     running.serve_https(https, &tls).map_err(StartError::Listen)?;
     running.serve_mqtt(mqtt, TlsAcceptor::from(tls));
-    running.serve_plain(functions, running.services.functions.router());
+    if let Some(functions) = functions {
+        running.serve_plain(functions, running.services.functions.router());
+    }
     running.serve_plain(control, running.control_router(&config));
     running.compact_when_grown();
     if let Err(error) = running.services.functions.ready().await {
@@ -195,10 +201,12 @@ impl Running {
     }
 
     fn serve_https(&self, loopback: Loopback, tls: &Arc<rustls::ServerConfig>) -> io::Result<()> {
+        let Services { digital_twins, iot_hubs, dps, .. } = &self.services;
+        let served = |part: Part, router: Router| if self.parts.contains(&part) { router } else { front::absent(part) };
         let router = front::router(front::Services {
-            digital_twins: crate::digital_twins::router(Arc::clone(&self.services.digital_twins)),
-            iot_hub: iot_hub::router(self.services.iot_hubs.clone()),
-            dps: dps::router(Arc::clone(&self.services.dps)),
+            digital_twins: served(Part::DigitalTwins, crate::digital_twins::router(Arc::clone(digital_twins))),
+            iot_hub: served(Part::IotHub, iot_hub::router(iot_hubs.clone())),
+            dps: served(Part::Dps, dps::router(Arc::clone(dps))),
             mqtt: mqtt::router(self.mqtt_services(), self.shutdown.clone(), self.tasks.clone()),
         });
         for listener in loopback.listeners {
@@ -216,7 +224,12 @@ impl Running {
 
     fn mqtt_services(&self) -> mqtt::Services {
         let Services { dps, iot_hubs, .. } = &self.services;
-        mqtt::Services { dps: Some(Arc::clone(dps)), hubs: iot_hubs.clone(), limits: Limits::default() }
+        let has = |part| self.parts.contains(&part);
+        mqtt::Services {
+            dps: has(Part::Dps).then(|| Arc::clone(dps)),
+            hubs: if has(Part::IotHub) { iot_hubs.clone() } else { Vec::new() },
+            limits: Limits::default(),
+        }
     }
 
     fn serve_plain(&self, loopback: Loopback, router: Router) {
@@ -261,30 +274,35 @@ fn endpoints(
     let expiry = config.clock.now().saturating_add(identity::LIFETIME_FOR_A_PERSON).unwrap_or(Timestamp::MAX);
     let functions = format!("http://localhost:{functions}");
     let control_address = format!("http://localhost:{control}");
+    let port = if https == 443 { String::new() } else { format!(":{https}") };
+    let connection_string = |host: &str, policy: &str, key: &str| {
+        format!("HostName={host}{port};SharedAccessKeyName={policy};SharedAccessKey={key}")
+    };
     let hub = |name: &crate::iot_hub::HostName| IotHubEndpoint {
         host_name: name.as_str().to_owned(),
         mqtt_port: mqtt,
         https_port: https,
-        service_connection_string: format!(
-            "HostName={name}{};SharedAccessKeyName={OWNER};SharedAccessKey={}",
-            if https == 443 { String::new() } else { format!(":{https}") },
-            credentials.hub_owner_key,
-        ),
+        service_connection_string: connection_string(name.as_str(), OWNER, &credentials.hub_owner_key),
         service_token: owner.token(name.as_str(), OWNER, expiry),
     };
     Ok(Endpoints {
         version: 1,
         digital_twins: format!("https://localhost:{https}"),
         digital_twins_token: tokens.issue_for_a_person(identity::DIGITAL_TWINS).text,
-        webhook_url: format!("{functions}/api/DpsAdtAllocationFunc?code={}", credentials.function_key),
+        webhook_url: match &config.webhook_url {
+            Some(url) => url.to_string(),
+            None => format!("{functions}/api/DpsAdtAllocationFunc?code={}", credentials.function_key),
+        },
         functions,
         function_key: credentials.function_key.clone(),
         dps: DpsEndpoint {
             host: "localhost".to_owned(),
             mqtt_port: mqtt,
+            https_port: https,
             id_scope: credentials.id_scope.clone(),
             enrollment_group: ENROLLMENT_GROUP.to_owned(),
             primary_key: credentials.group_primary_key.clone(),
+            service_connection_string: connection_string("localhost", dps::OWNER, &credentials.dps_owner_key),
         },
         iot_hubs: config.hub_names.iter().map(hub).collect(),
         identity: IdentityEndpoint {

@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::{
     StartError, compiled_app,
-    config::{App, Config, Graph},
+    config::{App, Config, Graph, Part},
     data_dir::{DataDir, DataDirError},
     digital_twins::{self, DigitalTwins, Scheme},
     dps::{self, Dps, EnrollmentGroup, Reprovisioning, Webhook},
@@ -81,7 +81,9 @@ impl Services {
         };
         let telemetry = event_hub(TELEMETRY_HUB, &mut kept)?;
         let lifecycle = event_hub(LIFECYCLE_HUB, &mut kept)?;
-        let iot_hubs = iot_hubs(config, &gate, &routes(&telemetry, &lifecycle), &mut kept)?;
+        let has_event_hubs = config.parts.contains(&Part::EventHubs);
+        let routes = if has_event_hubs { routes(&telemetry, &lifecycle) } else { Vec::new() };
+        let iot_hubs = iot_hubs(config, &gate, &routes, &mut kept)?;
         let event_hubs = vec![telemetry, lifecycle];
         let dps = Dps::new(
             dps_settings(config, webhook)?,
@@ -93,7 +95,10 @@ impl Services {
         )?;
         let blobs = Arc::new(Blobs::new(kept.store("blobs", Containers::default())?));
         let data_dir = kept.complete()?;
-        let (app, handler) = function_app(config, app_settings)?;
+        let (mut app, handler) = function_app(config, app_settings)?;
+        if !config.parts.contains(&Part::Functions) {
+            app.functions.clear();
+        }
         let functions = functions_host::Config {
             app,
             handler,
@@ -263,6 +268,7 @@ fn dps_settings(config: &Config, webhook: Url) -> Result<dps::Settings, StartErr
             reprovisioning: Reprovisioning::Migrate,
             initial_twin: None,
         },
+        owner_key: Key::parse(&config.credentials.dps_owner_key)?,
         patience: config.webhook_patience.clone(),
         retry_after: RETRY_AFTER,
     })

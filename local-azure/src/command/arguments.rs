@@ -9,10 +9,12 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use local_azure::{
-    config::{App, Config, Graph},
+    config::{App, Config, Graph, Part},
+    dps::Patience,
     iot_hub::HostName,
     ports::Ports,
 };
+use url::Url;
 
 /// Where the certificate authority is kept, below the current folder.
 const CERTIFICATES: &str = ".local-azure";
@@ -91,6 +93,17 @@ pub(crate) struct Options {
     /// How long the platform takes to start a new host when a handler failed three times
     #[arg(long, global = true, value_name = "TIME", value_parser = duration, default_value = "5s")]
     platform_restart: Duration,
+    /// Run these services only, joined by commas: digital-twins, dps, iot-hub, event-hubs, functions [default: all]
+    ///
+    /// With `digital-twins,dps,iot-hub`, another host can run the app: see --webhook-url.
+    #[arg(long, global = true, value_name = "LIST", value_delimiter = ',')]
+    only: Vec<Part>,
+    /// Let DPS ask there for a device's hub, for instance the app under `func start` [default: the app's function]
+    #[arg(long, global = true, value_name = "URL", value_parser = webhook)]
+    webhook_url: Option<Url>,
+    /// How much longer each of the ten waits is, before DPS calls a failing webhook again; the first is a ninth of it
+    #[arg(long, global = true, value_name = "TIME", value_parser = duration, default_value = "9s")]
+    webhook_step: Duration,
     /// Host names of the linked hubs, joined by commas
     #[arg(long, global = true, value_name = "LIST", value_delimiter = ',', default_value = "localhost")]
     hub_names: Vec<HostName>,
@@ -140,6 +153,13 @@ impl Options {
             handler: self.handler.clone(),
             instances: self.instances,
             platform_restart: self.platform_restart,
+            parts: if self.only.is_empty() { base.parts.clone() } else { self.only.clone() },
+            webhook_url: self.webhook_url.clone(),
+            webhook_patience: Patience {
+                first_wait: self.webhook_step / 9,
+                step: self.webhook_step,
+                ..base.webhook_patience.clone()
+            },
             hub_names: self.hub_names.clone(),
             data_dir: self.data_dir.clone(),
             partitions: self.partitions,
@@ -173,6 +193,11 @@ fn partitions(text: &str) -> Result<NonZeroUsize, String> {
         .and_then(NonZeroUsize::new)
         .filter(|partitions| partitions.get() <= 32)
         .ok_or_else(|| "takes a number from 1 to 32, as an event hub does".to_owned())
+}
+
+fn webhook(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    url.ok_or_else(|| "takes an address that begins with https:// or http://".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -214,6 +239,18 @@ mod tests {
     }
 
     #[test]
+    fn services_can_be_left_out_and_the_webhook_stand_elsewhere() {
+        assert_eq!(config("local-azure").parts, Part::ALL);
+        let line =
+            "local-azure --only dps,iot-hub --webhook-url http://localhost:7071/api/f?code=1 --webhook-step 90ms";
+        let config = config(line);
+        assert_eq!(config.parts, [Part::Dps, Part::IotHub]);
+        assert_eq!(config.webhook_url.unwrap().as_str(), "http://localhost:7071/api/f?code=1");
+        let Patience { retries, first_wait, step, .. } = config.webhook_patience;
+        assert_eq!((retries, first_wait.as_millis(), step.as_millis()), (10, 10, 90));
+    }
+
+    #[test]
     fn help_names_the_default_ports() {
         let help = <Arguments as clap::CommandFactory>::command().render_help().to_string();
         let Ports { https, mqtt, functions, control } = Ports::default();
@@ -229,6 +266,9 @@ mod tests {
             "--partitions 33",
             "--instances 0",
             "--instances 17",
+            "--only all",
+            "--webhook-url ftp://a",
+            "--partitions 33",
             "--adt-latency fast",
             "--query-lag 2h",
             "--hub-names a:1",

@@ -10,6 +10,7 @@ mod up;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use local_azure::config::Part;
 
 use self::arguments::{Arguments, Command};
 
@@ -41,6 +42,9 @@ async fn execute(command: &Command, options: &arguments::Options) -> anyhow::Res
     let config = options.config(command);
     match command {
         Command::Up | Command::Handler => up::run(config, options).await,
+        Command::Demo { .. } if config.parts != Part::ALL => {
+            anyhow::bail!("the demo tells of all services: start it without --only")
+        }
         Command::Demo { exit } => Box::pin(story::run(config, options, *exit)).await,
         Command::Exec { command } => exec::run(config, options, command).await,
     }

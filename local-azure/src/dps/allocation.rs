@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::{
-    RegistrationId, Webhook,
+    Allocation, RegistrationId, Webhook,
     registration::{Assignment, Failure},
 };
 use crate::iot_hub::{HostName, TwinPatch};
@@ -59,7 +60,8 @@ impl Patience {
 /// What the webhook is asked.
 #[derive(Debug)]
 pub(super) struct Question<'a> {
-    pub(super) enrollment_group: Value,
+    /// The member that holds the enrollment, and the enrollment.
+    pub(super) enrollment: (&'static str, Value),
     pub(super) id: &'a RegistrationId,
     pub(super) current: Option<&'a Assignment>,
     pub(super) payload: Option<&'a Value>,
@@ -81,8 +83,9 @@ impl Question<'_> {
             }
         }
         let linked_hubs: Vec<&str> = self.linked_hubs.iter().map(|hub| hub.as_str()).collect();
+        let (member, enrollment) = &self.enrollment;
         json!({
-            "enrollmentGroup": self.enrollment_group,
+            *member: enrollment,
             "deviceRuntimeContext": context,
             "linkedHubs": linked_hubs,
         })
@@ -139,6 +142,29 @@ enum Verdict {
     Failed(Failure),
     /// Failed, but may still do better.
     Retry(Failure),
+}
+
+/// What policies decide that ask nobody. A device that has one of the hubs keeps it.
+///
+/// # Errors
+/// [`Failure`] if there is no hub to choose from.
+pub(super) fn choose(
+    policy: &Allocation,
+    id: &RegistrationId,
+    current: Option<&Assignment>,
+    hubs: &[&HostName],
+) -> Result<Decision, Failure> {
+    let kept = hubs.iter().find(|hub| current.is_some_and(|current| hub.is(&current.hub)));
+    let weight = |hub: &HostName| digest(&SHA256, format!("{hub}\n{}", id.lower()).as_bytes()).as_ref().to_vec();
+    let chosen = match policy {
+        Allocation::Hashed => kept.or_else(|| hubs.iter().max_by_key(|hub| weight(hub))),
+        _ => kept.or_else(|| hubs.first()),
+    };
+    let hub = chosen.ok_or_else(|| Failure {
+        code: HUB_NOT_SPECIFIED,
+        message: "None of the enrollment's IoT hubs is linked.".to_owned(),
+    })?;
+    Ok(Decision { hub: (*hub).clone(), initial_twin: None, payload: None })
 }
 
 /// Asks until there is an answer that stands.

@@ -25,6 +25,8 @@ pub(super) enum Refusal {
     NoSuchOperation,
     #[error("the device has not registered")]
     NotRegistered,
+    #[error("there is no enrollment for this device")]
+    NotEnrolled,
     #[error("Operations are being throttled for this tenant.")]
     Throttled { retry_after_s: u64 },
     /// A fault that was asked for: this HTTP status.
@@ -63,6 +65,7 @@ impl Refusal {
             (Self::WrongToken, Over::Mqtt) => 401_000,
             (Self::WrongToken, Over::Https) | (Self::UnknownIdScope, _) => 401_002,
             (Self::BadRequest | Self::NoApiVersion | Self::InvalidId, _) => 400_004,
+            (Self::NotEnrolled, _) => 404_201,
             (Self::NotRegistered, _) => 404_202,
             (Self::NoSuchOperation, _) => 404_204,
             (Self::Throttled { .. }, _) => 429_001,

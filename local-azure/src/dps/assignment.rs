@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use super::{
-    Dps, EnrollmentGroup, RegistrationId, Reprovisioning,
+    Dps, Enrollment, RegistrationId, Reprovisioning,
     allocation::Decision,
     registration::{Assignment, Change, Failure, Substatus},
 };
@@ -40,21 +40,27 @@ impl Dps {
     ///
     /// # Errors
     /// [`Failure`] as the device is told.
-    pub(super) fn assign(&self, id: &RegistrationId, keys: &KeyPair, decision: &Decision) -> Result<(), Failure> {
+    pub(super) fn assign(
+        &self,
+        id: &RegistrationId,
+        enrollment: &Enrollment,
+        keys: &KeyPair,
+        decision: &Decision,
+    ) -> Result<(), Failure> {
         let failed =
             |message: String| Failure { code: 400_207, message: format!("Custom allocation failed: {message}") };
-        let group = &self.settings.enrollment_group;
         let _alone = self.assigning();
         let (current, device) = self.store.read(|state| {
             let record = state.get(id);
-            let device = record.map_or(id, |record| &record.id).device_id();
+            let own = || record.map_or(id, |record| &record.id).device_id();
+            let device = enrollment.device.clone().map_or_else(own, Ok);
             (record.and_then(|record| record.assignment.clone()), device)
         });
         let device = device.map_err(|error| failed(error.to_string()))?;
         let hub = self.hub(decision.hub.as_str()).ok_or_else(|| failed("the hub is not linked".into()))?;
-        let initial = || decision.initial_twin.clone().or_else(|| enrolled_twin(group));
+        let initial = || decision.initial_twin.clone().or_else(|| enrolled_twin(enrollment));
 
-        let step = Step::choose(current.as_ref(), decision.hub.as_str(), group.reprovisioning);
+        let step = Step::choose(current.as_ref(), decision.hub.as_str(), enrollment.reprovisioning);
         let (twin, substatus) = match step {
             Step::First => (initial(), Substatus::InitialAssignment),
             // The twin is left as it is, also where it must be made anew because the device was deleted in the hub:
@@ -91,8 +97,8 @@ impl Dps {
     }
 }
 
-fn enrolled_twin(group: &EnrollmentGroup) -> Option<TwinPatch> {
-    group.initial_twin.as_ref().map(TwinPatch::from_json)
+fn enrolled_twin(enrollment: &Enrollment) -> Option<TwinPatch> {
+    enrollment.initial_twin.as_ref().map(TwinPatch::from_json)
 }
 
 /// `$metadata` and `$version` belong to the twin that was left.

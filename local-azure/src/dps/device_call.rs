@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tracing::info;
 
-use super::{Dps, RegistrationId, answer::Refusal};
+use super::{Dps, EnrollmentName, RegistrationId, answer::Refusal};
 use crate::{
     gate::{self, Class, Passage, Request, Service},
     iot_hub::KeyPair,
@@ -17,8 +17,17 @@ use crate::{
 pub(super) struct Caller {
     pub(super) dps: Arc<Dps>,
     pub(super) id: RegistrationId,
-    /// The device's keys; or why it is refused, which it is told when it calls.
-    pub(super) keys: Result<KeyPair, Refusal>,
+    /// Why it may register; or why it is refused, which it is told when it calls.
+    pub(super) admission: Result<Admission, Refusal>,
+}
+
+/// A device may register.
+#[derive(Debug, Clone)]
+pub(super) struct Admission {
+    /// Under this enrollment.
+    pub(super) enrollment: EnrollmentName,
+    /// With these keys, which it has in its hub too.
+    pub(super) keys: KeyPair,
 }
 
 /// How an operation stands.
@@ -30,8 +39,8 @@ pub(super) struct Answer {
 
 impl Caller {
     pub(super) fn new(dps: Arc<Dps>, id_scope: &str, id: RegistrationId, token: Option<&str>) -> Self {
-        let keys = dps.verify(id_scope, &id, token);
-        Self { dps, id, keys }
+        let admission = dps.verify(id_scope, &id, token);
+        Self { dps, id, admission }
     }
 
     pub(super) async fn register(&self, body: &[u8]) -> Result<Answer, Refusal> {
@@ -41,9 +50,9 @@ impl Caller {
     }
 
     fn begin(&self, body: &[u8]) -> Result<Answer, Refusal> {
-        let keys = self.keys.clone()?;
+        let admission = self.admission.clone()?;
         let payload = self.payload_of(body)?;
-        let (done, body) = self.dps.register(&self.id, keys, payload)?;
+        let (done, body) = self.dps.register(&self.id, admission, payload)?;
         Ok(Answer { done, body })
     }
 
@@ -64,7 +73,7 @@ impl Caller {
         if !self.dps.pass(operation, &self.id).await?.is_answered().await {
             return Err(Refusal::NoAnswer);
         }
-        self.keys.clone().map(drop)
+        self.admission.clone().map(drop)
     }
 
     /// The body is `{"registrationId": .., "payload": ..}`; older clients send none.
@@ -83,16 +92,26 @@ impl Caller {
 }
 
 impl Dps {
-    fn verify(&self, id_scope: &str, id: &RegistrationId, token: Option<&str>) -> Result<KeyPair, Refusal> {
+    fn verify(&self, id_scope: &str, id: &RegistrationId, token: Option<&str>) -> Result<Admission, Refusal> {
         if !id_scope.eq_ignore_ascii_case(&self.settings.id_scope) {
             info!(registration = %id, "refused a device: it has another id scope");
             return Err(Refusal::UnknownIdScope);
         }
-        let group = &self.settings.enrollment_group;
-        let token = token.map_or(Err(sas::Refusal::Malformed("there is none")), Token::parse);
-        token.and_then(|token| group.verify(&token, id_scope, id, self.clock.now())).map_err(|reason| {
+        let wrong = |reason: sas::Refusal| {
             info!(registration = %id, %reason, "refused a device");
             Refusal::WrongToken
+        };
+        let token = token.map_or(Err(sas::Refusal::Malformed("there is none")), Token::parse).map_err(wrong)?;
+        let now = self.clock.now();
+        self.store.read(|state| {
+            let mut refusal = Refusal::NotEnrolled;
+            for (name, enrollment) in state.enrollments.for_device(id) {
+                match enrollment.verify(&name, &token, id_scope, id, now) {
+                    Ok(keys) => return Ok(Admission { enrollment: name, keys }),
+                    Err(reason) => refusal = wrong(reason),
+                }
+            }
+            Err(refusal)
         })
     }
 

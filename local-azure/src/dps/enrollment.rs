@@ -1,17 +1,75 @@
-//! The enrollment group that devices register under (DPS: enrollment groups, symmetric key attestation).
+//! Enrollments: whom DPS lets register, and what becomes of it (DPS: terminology, enrollments; symmetric key
+//! attestation).
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use url::Url;
 use uuid::Uuid;
 
 use super::RegistrationId;
 use crate::{
-    iot_hub::{HostName, KeyPair},
+    iot_hub::{DeviceId, HostName, KeyPair},
     sas::{Refusal, Token},
 };
 
-/// A group of devices with custom allocation.
+/// Which enrollment: one device's own, or one that a group of devices shares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum EnrollmentName {
+    /// A group, by its id.
+    Group(String),
+    /// A device, by its registration id.
+    Individual(RegistrationId),
+}
+
+/// An enrollment with symmetric keys.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Enrollment {
+    /// A device's own keys, or those that the keys of a group's devices are derived from.
+    pub keys: KeyPair,
+    /// Whether its devices may register.
+    pub enabled: bool,
+    /// How a hub is chosen.
+    pub allocation: Allocation,
+    /// The hubs to choose from; none means all linked ones.
+    pub hubs: Vec<HostName>,
+    /// What happens when a device registers again and gets another hub.
+    pub reprovisioning: Reprovisioning,
+    /// The twin of devices for which the webhook gives none: `{"tags": .., "properties": {"desired": ..}}`.
+    pub initial_twin: Option<Value>,
+    /// Whether its devices are IoT Edge devices.
+    pub iot_edge: bool,
+    /// What an individual enrollment's device is called in its hub, where that is not its registration id.
+    pub device: Option<DeviceId>,
+    /// The ETag, without quotes.
+    pub etag: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it last changed.
+    pub updated: Timestamp,
+}
+
+/// How a device's hub is chosen (DPS: allocation policies).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Allocation {
+    /// Evenly over the hubs, by the device's name.
+    Hashed,
+    /// The nearest hub; here the first is as near as any.
+    GeoLatency,
+    /// The first hub.
+    Static,
+    /// As a webhook says.
+    Custom {
+        /// Its address.
+        webhook: Webhook,
+        /// The version of what it is asked.
+        api_version: String,
+    },
+}
+
+/// The group that the service begins with. It has custom allocation.
 #[derive(Debug, Clone)]
 pub struct EnrollmentGroup {
     /// Its name.
@@ -24,12 +82,13 @@ pub struct EnrollmentGroup {
     pub webhook: Webhook,
     /// What happens when a device registers again and gets another hub.
     pub reprovisioning: Reprovisioning,
-    /// The twin of devices for which the webhook gives none: `{"tags": .., "properties": {"desired": ..}}`.
+    /// The twin of devices for which the webhook gives none.
     pub initial_twin: Option<Value>,
 }
 
 /// A webhook's address. `Debug` hides its query.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Webhook(pub Url);
 
 impl Webhook {
@@ -47,8 +106,23 @@ impl std::fmt::Debug for Webhook {
     }
 }
 
+impl TryFrom<String> for Webhook {
+    type Error = url::ParseError;
+
+    fn try_from(text: String) -> Result<Self, url::ParseError> {
+        text.parse().map(Self)
+    }
+}
+
+impl From<Webhook> for String {
+    fn from(webhook: Webhook) -> Self {
+        webhook.0.into()
+    }
+}
+
 /// What happens to a device that gets another hub (DPS: reprovisioning concepts).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Reprovisioning {
     /// It moves, and its twin with it.
     #[default]
@@ -59,36 +133,51 @@ pub enum Reprovisioning {
     Never,
 }
 
-impl Reprovisioning {
-    fn policy(self) -> Value {
-        let (update, migrate) = match self {
-            Self::Migrate => (true, true),
-            Self::Reset => (true, false),
-            Self::Never => (false, false),
+impl EnrollmentGroup {
+    /// Its name, and what is enrolled under it.
+    pub(super) fn enrollment(&self, now: Timestamp) -> (EnrollmentName, Enrollment) {
+        let allocation = Allocation::Custom { webhook: self.webhook.clone(), api_version: "2021-10-01".to_owned() };
+        let enrollment = Enrollment {
+            keys: self.keys.clone(),
+            enabled: self.enabled,
+            allocation,
+            hubs: Vec::new(),
+            reprovisioning: self.reprovisioning,
+            initial_twin: self.initial_twin.clone(),
+            iot_edge: false,
+            device: None,
+            etag: new_etag(),
+            created: now,
+            updated: now,
         };
-        json!({ "updateHubAssignment": update, "migrateDeviceData": migrate })
+        (EnrollmentName::Group(self.id.clone()), enrollment)
     }
 }
 
-impl EnrollmentGroup {
-    /// Whose token this is: the spelling of the id under which the device's key was derived. Keys are derived from
-    /// the exact text; whether the service takes the lower case too is not documented, here it is taken.
+impl Enrollment {
+    /// Whose token this is: the keys that the device has in its hub too. A device of a group signs with keys that are
+    /// derived from the exact text of its id; whether the service takes the lower case too is not documented, here it
+    /// is taken.
     ///
     /// # Errors
     /// [`Refusal`] if the token is for something else, expired, or signed with another key.
     pub(super) fn verify(
         &self,
+        name: &EnrollmentName,
         token: &Token,
         id_scope: &str,
         id: &RegistrationId,
         now: Timestamp,
     ) -> Result<KeyPair, Refusal> {
         let resource = [id_scope, "registrations", id.as_str()];
-        let [exact, lower] = [id.as_str().to_owned(), id.lower()].map(|spelling| self.device_keys(&spelling));
-        token.check(&resource, exact.keys(), now).map(|_| exact).or_else(|refusal| match refusal {
-            Refusal::WrongSignature => token.check(&resource, lower.keys(), now).map(|_| lower),
-            refusal => Err(refusal),
-        })
+        let good = |keys: KeyPair| token.check(&resource, keys.keys(), now).map(|_| keys);
+        match name {
+            EnrollmentName::Individual(_) => good(self.keys.clone()),
+            EnrollmentName::Group(_) => good(self.device_keys(id.as_str())).or_else(|refusal| match refusal {
+                Refusal::WrongSignature => good(self.device_keys(&id.lower())),
+                refusal => Err(refusal),
+            }),
+        }
     }
 
     fn device_keys(&self, spelling: &str) -> KeyPair {
@@ -96,35 +185,7 @@ impl EnrollmentGroup {
     }
 }
 
-/// The group as the webhook sees it: made when the service started, never with its keys.
-#[derive(Debug)]
-pub(super) struct Record {
-    etag: String,
-    created: Timestamp,
-}
-
-impl Record {
-    pub(super) fn new(created: Timestamp) -> Self {
-        Self { etag: format!("\"{}\"", Uuid::new_v4()), created }
-    }
-
-    pub(super) fn show(&self, group: &EnrollmentGroup, hubs: &[&HostName]) -> Value {
-        let mut shown = Map::new();
-        let mut put = |name: &str, value: Value| shown.insert(name.to_owned(), value);
-        put("enrollmentGroupId", group.id.as_str().into());
-        put("attestation", json!({ "type": "symmetricKey" }));
-        put("capabilities", json!({ "iotEdge": false }));
-        put("etag", self.etag.as_str().into());
-        put("provisioningStatus", if group.enabled { "enabled" } else { "disabled" }.into());
-        put("reprovisionPolicy", group.reprovisioning.policy());
-        put("createdDateTimeUtc", format!("{:.7}", self.created).into());
-        put("lastUpdatedDateTimeUtc", format!("{:.7}", self.created).into());
-        put("allocationPolicy", "custom".into());
-        put("iotHubs", hubs.iter().map(|hub| hub.as_str()).collect::<Vec<_>>().into());
-        if let Some(twin) = &group.initial_twin {
-            put("initialTwin", twin.clone());
-        }
-        put("customAllocationDefinition", json!({ "webhookUrl": group.webhook.masked(), "apiVersion": "2021-10-01" }));
-        shown.into()
-    }
+/// A new ETag in the form that enrollments have, without its quotes.
+pub(super) fn new_etag() -> String {
+    Uuid::new_v4().to_string()
 }

@@ -17,6 +17,7 @@ use super::{
     Dps,
     answer::{Over, Refusal},
     device_call::{Answer, Caller},
+    service_api,
 };
 use crate::front;
 
@@ -24,8 +25,12 @@ use crate::front;
 const BODY_BYTES: usize = 96 * 1024;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 
-/// The device API's routes.
+/// The routes of the device API and the service API.
 pub fn router(dps: Arc<Dps>) -> Router {
+    device_api(Arc::clone(&dps)).merge(service_api::router(dps))
+}
+
+fn device_api(dps: Arc<Dps>) -> Router {
     Router::new()
         .route("/{scope}/registrations/{id}", post(registration))
         .route("/{scope}/registrations/{id}/register", put(register))

@@ -1,4 +1,4 @@
-//! Device Provisioning Service: registration of the devices of one enrollment group, with custom allocation.
+//! Device Provisioning Service: enrollments, registration, allocation of a hub by policy or by a webhook.
 
 mod allocation;
 mod answer;
@@ -6,14 +6,18 @@ mod assignment;
 mod device_call;
 mod device_session;
 mod enrollment;
+mod enrollment_document;
+mod enrollments;
 mod http;
 mod registration;
+mod service_api;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
@@ -21,23 +25,26 @@ use uuid::Uuid;
 
 pub use self::{
     allocation::Patience,
-    enrollment::{EnrollmentGroup, Reprovisioning, Webhook},
+    enrollment::{Allocation, Enrollment, EnrollmentGroup, EnrollmentName, Reprovisioning, Webhook},
+    enrollments::Enrollments,
     http::router,
     registration::{
         Assignment, Change, Failure, Operation, Outcome, Registration, RegistrationId, RegistrationIdError, State,
         Substatus,
     },
+    service_api::OWNER,
 };
 use self::{
     allocation::Question,
     answer::Refusal,
-    enrollment::Record,
+    device_call::Admission,
     registration::{OPERATIONS, new_etag},
 };
 use crate::{
     clock::Clock,
     gate::Gate,
     iot_hub::{HostName, IotHub, KeyPair},
+    sas::Key,
     store::Store,
 };
 
@@ -46,12 +53,32 @@ use crate::{
 pub struct Settings {
     /// The id scope (`0ne...`).
     pub id_scope: String,
-    /// The devices that may register.
+    /// The group that there always is; its keys and its webhook are these, whatever a state says.
     pub enrollment_group: EnrollmentGroup,
+    /// The key of the policy [`OWNER`], which opens the service API.
+    pub owner_key: Key,
     /// When the webhook is called again.
     pub patience: Patience,
     /// After how long a device is to ask again; whole seconds.
     pub retry_after: Duration,
+}
+
+impl Settings {
+    /// What makes sure that there is the group: it is made, or gets its keys and its webhook, which may be others than
+    /// those of the process before.
+    fn enroll(&self, state: &State, now: Timestamp) -> Option<Change> {
+        let (name, configured) = self.enrollment_group.enrollment(now);
+        let kept = state.enrollments.get(&name);
+        let enrollment = match kept {
+            None => configured,
+            Some(kept) => {
+                let custom = matches!(kept.allocation, Allocation::Custom { .. });
+                let allocation = if custom { configured.allocation } else { kept.allocation.clone() };
+                Enrollment { keys: configured.keys, allocation, ..kept.clone() }
+            }
+        };
+        (kept != Some(&enrollment)).then(|| Change::Enroll { name, enrollment: Box::new(enrollment) })
+    }
 }
 
 /// The service could not be made.
@@ -65,7 +92,6 @@ pub struct Dps {
     settings: Settings,
     hubs: Vec<Arc<IotHub>>,
     store: Store<State>,
-    record: Record,
     client: reqwest::Client,
     assigning: Mutex<()>,
     allocations: TaskTracker,
@@ -94,14 +120,14 @@ impl Dps {
         // What was going on when the last process stopped goes on nowhere. The devices are told that there is no such
         // operation and register again.
         let Ok(()) = store.change(|state| {
-            let changes = if state.has_unfinished() { vec![Change::Interrupt] } else { Vec::new() };
-            Ok::<_, std::convert::Infallible>((changes, ()))
+            let interrupt = state.has_unfinished().then_some(Change::Interrupt);
+            let enroll = settings.enroll(state, clock.now());
+            Ok::<_, std::convert::Infallible>((interrupt.into_iter().chain(enroll).collect(), ()))
         });
         Ok(Arc::new(Self {
             settings,
             hubs,
             store,
-            record: Record::new(clock.now()),
             client: client.build().map_err(StartError)?,
             assigning: Mutex::new(()),
             allocations: TaskTracker::new(),
@@ -145,11 +171,14 @@ impl Dps {
     fn register(
         self: &Arc<Self>,
         id: &RegistrationId,
-        keys: KeyPair,
+        admission: Admission,
         payload: Option<Value>,
     ) -> Result<(bool, Value), Refusal> {
-        let operation_id = self.begin(id)?;
-        if !self.settings.enrollment_group.enabled {
+        let Admission { enrollment: name, keys } = admission;
+        let enrollment = self.store.read(|state| state.enrollments.get(&name).cloned());
+        let enrollment = enrollment.ok_or(Refusal::NotEnrolled)?;
+        let operation_id = self.begin(id, &name)?;
+        if !enrollment.enabled {
             self.end(id, &operation_id, Outcome::Disabled);
             return self.operation(id, &operation_id).ok_or(Refusal::NoSuchOperation);
         }
@@ -157,7 +186,7 @@ impl Dps {
         self.allocations.spawn(async move {
             tokio::select! {
                 () = dps.shutdown.cancelled() => {}
-                () = dps.provision(&id, &operation, &keys, payload.as_ref()) => {}
+                () = dps.provision(&id, &operation, (&name, &enrollment), &keys, payload.as_ref()) => {}
             }
         });
         Ok((false, answer::assigning(&operation_id)))
@@ -173,7 +202,7 @@ impl Dps {
         })
     }
 
-    fn begin(&self, id: &RegistrationId) -> Result<String, Refusal> {
+    fn begin(&self, id: &RegistrationId, enrollment: &EnrollmentName) -> Result<String, Refusal> {
         let random = Uuid::new_v4().as_u64_pair().0;
         let operation = format!("5.{random:016x}.{}", Uuid::new_v4());
         self.store.change(|state| {
@@ -181,26 +210,44 @@ impl Dps {
                 return Err(Refusal::Throttled { retry_after_s: self.settings.retry_after.as_secs().max(1) });
             }
             let now = self.clock.now();
-            let change = Change::Begin { id: id.clone(), operation: operation.clone(), now, etag: new_etag() };
+            let change = Change::Begin {
+                id: id.clone(),
+                enrollment: Some(enrollment.clone()),
+                operation: operation.clone(),
+                now,
+                etag: new_etag(),
+            };
             Ok((vec![change], operation))
         })
     }
 
-    /// Asks the webhook, assigns the device, remembers how it went.
-    async fn provision(&self, id: &RegistrationId, operation: &str, keys: &KeyPair, payload: Option<&Value>) {
+    /// Has a hub chosen, assigns the device, remembers how it went.
+    async fn provision(
+        &self,
+        id: &RegistrationId,
+        operation: &str,
+        (name, enrollment): (&EnrollmentName, &Enrollment),
+        keys: &KeyPair,
+        payload: Option<&Value>,
+    ) {
         let current = self.registration(id).and_then(|record| record.assignment);
-        let hubs = self.linked_hubs(current.as_ref());
-        let group = &self.settings.enrollment_group;
-        let question = Question {
-            enrollment_group: self.record.show(group, &self.hubs.iter().map(|hub| hub.host_name()).collect::<Vec<_>>()),
-            id,
-            current: current.as_ref(),
-            payload,
-            linked_hubs: hubs,
+        let hubs = self.hubs_for(enrollment, current.as_ref());
+        let decided = match &enrollment.allocation {
+            Allocation::Custom { webhook, .. } => {
+                let shown = enrollment_document::show(name, enrollment, &self.host_names(), Webhook::masked);
+                let question = Question {
+                    enrollment: (name.member(), shown),
+                    id,
+                    current: current.as_ref(),
+                    payload,
+                    linked_hubs: hubs,
+                };
+                allocation::ask(&self.client, webhook, &self.settings.patience, &question).await
+            }
+            policy => allocation::choose(policy, id, current.as_ref(), &hubs),
         };
-        let asked = allocation::ask(&self.client, &group.webhook, &self.settings.patience, &question).await;
-        let assigned = asked.and_then(|decision| {
-            self.assign(id, keys, &decision)?;
+        let assigned = decided.and_then(|decision| {
+            self.assign(id, enrollment, keys, &decision)?;
             Ok(decision)
         });
         match assigned {
@@ -226,15 +273,26 @@ impl Dps {
         let Ok(()) = self.store.change(|_| Ok::<_, std::convert::Infallible>((vec![change], ())));
     }
 
-    /// The hubs that the webhook may choose from: all linked ones, but under "never reprovision" the current one.
-    fn linked_hubs(&self, current: Option<&Assignment>) -> Vec<&HostName> {
+    /// The hubs to choose from: the enrollment's, else all linked ones, but under "never reprovision" the current one.
+    fn hubs_for(&self, enrollment: &Enrollment, current: Option<&Assignment>) -> Vec<&HostName> {
         let kept = current
-            .filter(|_| self.settings.enrollment_group.reprovisioning == Reprovisioning::Never)
+            .filter(|_| enrollment.reprovisioning == Reprovisioning::Never)
             .and_then(|current| self.hub(&current.hub));
         match kept {
             Some(hub) => vec![hub.host_name()],
-            None => self.hubs.iter().map(|hub| hub.host_name()).collect(),
+            None if enrollment.hubs.is_empty() => self.host_names(),
+            None => enrollment.hubs.iter().filter_map(|hub| Some(self.hub(hub.as_str())?.host_name())).collect(),
         }
+    }
+
+    /// All linked hubs.
+    fn host_names(&self) -> Vec<&HostName> {
+        self.hubs.iter().map(|hub| hub.host_name()).collect()
+    }
+
+    /// An enrollment as the service's API shows it.
+    fn show(&self, name: &EnrollmentName, enrollment: &Enrollment) -> Value {
+        enrollment_document::show(name, enrollment, &self.host_names(), |webhook| webhook.0.to_string())
     }
 
     fn hub(&self, name: &str) -> Option<&Arc<IotHub>> {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::{Enrollment, EnrollmentName, Enrollments};
 use crate::{iot_hub::DeviceId, store};
 
 /// Operations that are remembered for a device.
@@ -87,6 +88,9 @@ impl fmt::Display for RegistrationId {
 /// What DPS keeps: one record a device, under its id in lower case.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct State {
+    /// Who may register.
+    #[serde(default)]
+    pub enrollments: Enrollments,
     registrations: BTreeMap<String, Registration>,
 }
 
@@ -103,6 +107,9 @@ pub struct Registration {
     pub etag: String,
     /// The hub, once there is one.
     pub assignment: Option<Assignment>,
+    /// The enrollment under which the device last registered.
+    #[serde(default)]
+    pub enrollment: Option<EnrollmentName>,
     /// The latest operations, the oldest first.
     pub operations: VecDeque<Operation>,
 }
@@ -185,6 +192,9 @@ pub enum Change {
     Begin {
         /// The device.
         id: RegistrationId,
+        /// The enrollment under which it may.
+        #[serde(default)]
+        enrollment: Option<EnrollmentName>,
         /// The operation's id.
         operation: String,
         /// When.
@@ -212,9 +222,26 @@ pub enum Change {
         /// The record's next ETag.
         etag: String,
     },
+    /// Who may register changes.
+    Enroll {
+        /// Which enrollment.
+        name: EnrollmentName,
+        /// What it is from now on.
+        enrollment: Box<Enrollment>,
+    },
+    /// An enrollment ends; the registrations under it are forgotten.
+    Unenroll {
+        /// Which one.
+        name: EnrollmentName,
+    },
+    /// A registration is forgotten.
+    Forget {
+        /// The device's.
+        id: RegistrationId,
+    },
 }
 
-/// A new ETag in the form that the service's have: a quoted UUID in Base64.
+/// A new ETag in the form that the service's registrations have: a quoted UUID in Base64.
 pub(super) fn new_etag() -> String {
     BASE64_STANDARD.encode(format!("\"{}\"", Uuid::new_v4()))
 }
@@ -247,18 +274,20 @@ impl store::State for State {
                     registration.operations.retain(|operation| operation.outcome.is_some());
                 }
             }
-            Change::Begin { id, operation, now, etag } => {
+            Change::Begin { id, enrollment, operation, now, etag } => {
                 let record = self.registrations.entry(id.lower()).or_insert_with(|| Registration {
                     id,
                     created: now,
                     updated: now,
                     etag,
                     assignment: None,
+                    enrollment: None,
                     operations: VecDeque::new(),
                 });
                 if record.operations.len() == OPERATIONS {
                     record.operations.pop_front();
                 }
+                record.enrollment = enrollment;
                 record.operations.push_back(Operation { id: operation, outcome: None });
             }
             Change::Assign { id, assignment } => {
@@ -274,6 +303,14 @@ impl store::State for State {
                         operation.outcome = Some(outcome);
                     }
                 }
+            }
+            Change::Enroll { name, enrollment } => self.enrollments.put(name, *enrollment),
+            Change::Unenroll { name } => {
+                self.enrollments.remove(&name);
+                self.registrations.retain(|_, record| record.enrollment.as_ref() != Some(&name));
+            }
+            Change::Forget { id } => {
+                self.registrations.remove(&id.lower());
             }
         }
     }

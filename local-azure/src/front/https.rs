@@ -7,12 +7,12 @@
 use axum::{
     Router,
     extract::Request,
-    http::{HeaderMap, header::AUTHORIZATION},
+    http::{HeaderMap, StatusCode, header::AUTHORIZATION},
     response::Response,
 };
 use tower::ServiceExt as _;
 
-use crate::mqtt::is_web_socket;
+use crate::{config::Part, mqtt::is_web_socket};
 
 /// The services behind the port.
 #[derive(Debug, Clone)]
@@ -25,6 +25,12 @@ pub struct Services {
     pub dps: Router,
     /// MQTT over WebSocket.
     pub mqtt: Router,
+}
+
+/// What answers for a service that was left out.
+pub(crate) fn absent(part: Part) -> Router {
+    let answer = format!("local-azure runs without {}: see --only\n", part.name());
+    Router::new().fallback(async move || (StatusCode::SERVICE_UNAVAILABLE, answer))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +80,7 @@ fn by_path(path: &str) -> Destination {
     let named = |names: &[&str]| names.iter().any(|name| first.eq_ignore_ascii_case(name));
     if named(&["devices", "twins", "statistics"]) {
         Destination::IotHub
-    } else if second == Some("registrations") {
+    } else if second == Some("registrations") || named(&["enrollments", "enrollmentGroups", "registrations"]) {
         Destination::Dps
     } else {
         Destination::DigitalTwins
@@ -106,6 +112,9 @@ mod tests {
             ("/0ne0/registrations/a/register", Some("SharedAccessSignature sr=x"), Dps),
             ("/0ne0/registrations/a/register", None, Dps),
             ("/devices/registrations", Some("SharedAccessSignature sr=x"), IotHub),
+            ("/enrollmentGroups/a", Some("SharedAccessSignature sr=x"), Dps),
+            ("/enrollments/query", Some("SharedAccessSignature sr=x"), Dps),
+            ("/registrations/a", Some("SharedAccessSignature sr=x"), Dps),
             ("/$iothub/websocket", None, Mqtt),
             ("/%24iothub/websocket", Some("Bearer x"), Mqtt),
         ] {

@@ -4,6 +4,7 @@ mod https;
 mod severing;
 mod tls;
 
+pub(crate) use https::absent;
 pub use https::{Services, router};
 pub(crate) use severing::{Abort, Line, Severable, no_answer, sever_unanswered};
 pub use tls::TlsListener;

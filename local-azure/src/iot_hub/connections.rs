@@ -70,9 +70,15 @@ pub(super) struct Connection {
 }
 
 impl Connections {
-    /// Takes a new connection; an earlier one of the same device is closed (IoT Hub: error 400027,
+    /// Takes a new connection of a device that had subscribed to this; an earlier one of the same device is closed (IoT Hub: error 400027,
     /// ConnectionForcefullyClosedOnNewConnection).
-    pub(super) fn open(&self, at: &Address, clean: bool, model: Option<String>, now: Timestamp) -> Connection {
+    pub(super) fn open(
+        &self,
+        at: &Address,
+        subscriptions: Subscriptions,
+        model: Option<String>,
+        now: Timestamp,
+    ) -> Connection {
         let (sender, outgoing) = mpsc::channel(WAITING);
         let (queued, closing) = (Arc::new(Notify::new()), CancellationToken::new());
         let mut links = self.lock();
@@ -82,9 +88,7 @@ impl Connections {
             earlier.closing.cancel();
         }
         link.latest = self.opened.fetch_add(1, Ordering::Relaxed);
-        if clean {
-            link.subscriptions = Subscriptions::default();
-        }
+        link.subscriptions = subscriptions;
         link.seen = Seen { connected: true, changed: Some(now), active: Some(now), model };
         self.changed.send_replace(());
         Connection { number: link.latest, outgoing, queued, closing, subscriptions: link.subscriptions.clone() }
@@ -101,14 +105,16 @@ impl Connections {
         }
     }
 
-    /// Remembers what the device subscribed to, for its next connection.
-    pub(super) fn remember(&self, at: &Address, connection: &Connection, subscriptions: &Subscriptions) {
+    /// The device subscribed to this, if the connection is its latest.
+    pub(super) fn subscribed(&self, at: &Address, connection: &Connection, subscriptions: &Subscriptions) -> bool {
         if let Some(link) = self.lock().get_mut(at)
             && link.latest == connection.number
         {
             link.subscriptions = subscriptions.clone();
             self.changed.send_replace(());
+            return true;
         }
+        false
     }
 
     /// Waits until the device is connected and has subscribed to this topic.

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::{
-    Address, Error, IotHub, Message,
+    Address, Change, Error, IotHub, Message,
     connections::Connection,
     message::MESSAGE_BYTES,
     methods,
@@ -145,7 +145,9 @@ impl Endpoint for DeviceSession {
 
     fn subscribed(&mut self, subscriptions: &Subscriptions) {
         self.receives = receives(&self.sender.at, subscriptions);
-        self.hub.connections.remember(&self.sender.at, &self.connection, subscriptions);
+        if self.hub.connections.subscribed(&self.sender.at, &self.connection, subscriptions) {
+            self.hub.remember(&self.sender.at, subscriptions);
+        }
     }
 
     async fn take(&mut self, message: Incoming<'_>) -> Result<Option<Outgoing>, Refused> {
@@ -214,6 +216,22 @@ impl Endpoint for DeviceSession {
 }
 
 impl IotHub {
+    /// What a device had subscribed to in earlier sessions.
+    pub(super) fn remembered(&self, at: &Address) -> Subscriptions {
+        let filters = self.store.read(|state| state.get(at).map(|entry| entry.subscriptions.clone()));
+        Subscriptions::from_filters(filters.unwrap_or_default())
+    }
+
+    /// Remembers what a device subscribed to, for its next connection, also after a restart.
+    pub(super) fn remember(&self, at: &Address, subscriptions: &Subscriptions) {
+        let Ok(()) = self.store.change(|state| {
+            let known = state.get(at).is_none_or(|entry| entry.subscriptions == *subscriptions.filters());
+            let change = || Change::Subscribe { at: at.clone(), subscriptions: subscriptions.filters().clone() };
+            let changes = if known { Vec::new() } else { vec![change()] };
+            Ok::<_, std::convert::Infallible>((changes, ()))
+        });
+    }
+
     /// Takes a message that a device sent, stamps it and routes it.
     fn receive(&self, sender: &Sender, message: Message) -> Result<(), Error> {
         let size = message.size();

@@ -1,5 +1,7 @@
 //! Identities and twins: what a service can do with them.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::{
@@ -75,7 +77,7 @@ impl IotHub {
                 return Err(Error::already_exists(at));
             }
             let identity = new.into_identity(state.next_generation(now));
-            let entry = Entry { identity, twin, queue: Queue::default() };
+            let entry = Entry { identity, twin, queue: Queue::default(), subscriptions: BTreeMap::new() };
             Ok((vec![Change::Create { at: at.clone(), entry: Box::new(entry.clone()) }], entry))
         })?;
         self.raise(at, lifecycle::Operation::Created, &entry.twin, now);

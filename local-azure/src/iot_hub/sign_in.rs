@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     gate::{Class, Request, Service},
-    mqtt::{Credentials, Endpoint as _, NotAdmitted},
+    mqtt::{Credentials, Endpoint as _, NotAdmitted, Subscriptions},
     sas::Token,
 };
 
@@ -82,7 +82,9 @@ impl IotHub {
             },
         };
         let now = self.clock.now();
-        let connection = self.connections.open(&at, who.clean, user_name.model.clone(), now);
+        let earlier = if who.clean { Subscriptions::default() } else { self.remembered(&at) };
+        self.remember(&at, &earlier);
+        let connection = self.connections.open(&at, earlier, user_name.model.clone(), now);
         // Looked at again now that the connection is known: a deletion from here on closes it.
         if !self.store.read(|state| state.may_connect(&at)) {
             self.connections.forget(&at);

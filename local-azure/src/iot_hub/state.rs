@@ -33,6 +33,9 @@ pub struct Entry {
     /// The messages that wait for it.
     #[serde(default)]
     pub queue: Queue,
+    /// What it subscribed to in a session that is not to be forgotten: filters with the quality of service.
+    #[serde(default)]
+    pub subscriptions: BTreeMap<String, u8>,
 }
 
 /// An identity of the registry.
@@ -119,6 +122,13 @@ pub enum Change {
         at: Address,
         /// The new twin.
         twin: Box<DeviceTwin>,
+    },
+    /// A session subscribes to something else.
+    Subscribe {
+        /// The device's address.
+        at: Address,
+        /// All that it subscribed to.
+        subscriptions: BTreeMap<String, u8>,
     },
     /// A message waits for a device.
     Enqueue {
@@ -210,6 +220,11 @@ impl store::State for State {
             Change::Twin { at, twin } => {
                 if let Some(entry) = self.get_mut(&at) {
                     entry.twin = *twin;
+                }
+            }
+            Change::Subscribe { at, subscriptions } => {
+                if let Some(entry) = self.get_mut(&at) {
+                    entry.subscriptions = subscriptions;
                 }
             }
             Change::Enqueue { at, queued } => {

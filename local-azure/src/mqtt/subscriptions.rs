@@ -12,6 +12,16 @@ const LIMIT: usize = 5;
 pub(crate) struct Subscriptions(BTreeMap<String, u8>);
 
 impl Subscriptions {
+    /// Those of an earlier session, as [`Subscriptions::filters`] gave them.
+    pub(crate) fn from_filters(filters: BTreeMap<String, u8>) -> Self {
+        Self(filters)
+    }
+
+    /// The filters with the quality of service granted for each.
+    pub(crate) fn filters(&self) -> &BTreeMap<String, u8> {
+        &self.0
+    }
+
     /// Grants a filter; at most quality of service 1. `None` if the client has too many.
     pub(crate) fn add(&mut self, filter: &str, wanted: QoS) -> Option<QoS> {
         if self.0.len() >= LIMIT && !self.0.contains_key(filter) {

@@ -240,6 +240,24 @@ async fn subscriptions_outlive_a_connection_that_was_not_clean() {
 }
 
 #[tokio::test]
+async fn subscriptions_outlive_a_restart() {
+    let first = Site::start().await;
+    first.create(&device("d1"));
+    let kept = || Connect { clean_session: false, ..hub_connect(HUB, "d1", KEY) };
+    let mut client = first.connect(kept()).await;
+    client.subscribe("$iothub/twin/PATCH/properties/desired/#", QoS::AtLeastOnce).await;
+    let second = first.restarted().await;
+    first.stop().await;
+
+    let (mut client, _, present) = Client::connect(second.stream().await, kept()).await;
+    assert!(present);
+    let patch = TwinPatch { desired: Some(json!({ "a": 1 })), tags: None };
+    second.hubs[0].patch_twin(&device("d1"), &patch, &Condition::Any).unwrap();
+    assert_eq!(client.message().await.1, r#"{"a":1,"$version":2}"#);
+    second.stop().await;
+}
+
+#[tokio::test]
 async fn a_will_is_sent_for_a_device_that_went_without_a_goodbye() {
     let site = Site::start().await;
     site.create(&device("d1"));

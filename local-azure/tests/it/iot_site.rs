@@ -164,6 +164,7 @@ impl Site {
                 reprovisioning: options.reprovisioning,
                 initial_twin: options.initial_twin,
             },
+            owner_key: Key::parse(KEY).unwrap(),
             patience: Patience {
                 retries: options.retries,
                 first_wait: Duration::from_millis(5),

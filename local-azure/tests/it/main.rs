@@ -13,6 +13,7 @@ mod digital_twins;
 mod direct_methods;
 mod dps;
 mod dps_allocation;
+mod dps_enrollments;
 mod dps_http;
 mod dps_recorded;
 mod event_hubs;

@@ -1,0 +1,149 @@
+//! Enrollments of groups and of single devices.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse as _, Response},
+};
+use serde_json::Value;
+
+use super::{
+    answer::{Error, Tagged},
+    request::{About, if_match, json, page},
+};
+use crate::dps::{Dps, Enrollment, EnrollmentName, enrollment_document, registration::Change};
+
+type Served = State<Arc<Dps>>;
+
+/// Operations have a name for groups and one for single devices.
+fn named(name: &EnrollmentName, group: &'static str, individual: &'static str) -> &'static str {
+    match name {
+        EnrollmentName::Group(_) => group,
+        EnrollmentName::Individual(_) => individual,
+    }
+}
+
+fn not_found(name: &EnrollmentName) -> Error {
+    match name {
+        EnrollmentName::Group(id) => Error::GroupNotFound(id.clone()),
+        EnrollmentName::Individual(id) => Error::EnrollmentNotFound(id.to_string()),
+    }
+}
+
+pub(super) async fn get(State(dps): Served, About(name): About, headers: HeaderMap) -> Result<Tagged, Error> {
+    let operation = named(&name, "GetEnrollmentGroup", "GetEnrollment");
+    dps.serve(&headers, operation, name.as_str(), |dps| {
+        dps.store.read(|state| {
+            let enrollment = state.enrollments.get(&name).ok_or_else(|| not_found(&name))?;
+            Ok(Tagged(dps.show(&name, enrollment)))
+        })
+    })
+    .await
+}
+
+/// Without `If-Match` a PUT only creates, with it, it only updates.
+pub(super) async fn put(
+    State(dps): Served,
+    About(name): About,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Tagged, Error> {
+    let operation = named(&name, "CreateOrUpdateEnrollmentGroup", "CreateOrUpdateEnrollment");
+    dps.serve(&headers, operation, name.as_str(), |dps| {
+        let document = json(&body)?;
+        dps.store.change(|state| {
+            let before = state.enrollments.get(&name);
+            match (before, if_match(&headers)) {
+                (None, None) => {}
+                (None, Some(_)) => return Err(not_found(&name)),
+                (Some(_), None) => return Err(Error::Exists(name.as_str().to_owned())),
+                (Some(before), Some(etag)) => check(before, etag)?,
+            }
+            let enrollment = enrollment_document::read(&name, &document, before, &dps.host_names(), dps.clock.now());
+            let enrollment = enrollment.map_err(Error::Invalid)?;
+            let shown = dps.show(&name, &enrollment);
+            Ok((vec![Change::Enroll { name: name.clone(), enrollment: Box::new(enrollment) }], Tagged(shown)))
+        })
+    })
+    .await
+}
+
+/// Also forgets the registrations under it; devices stay in their hubs.
+pub(super) async fn delete(State(dps): Served, About(name): About, headers: HeaderMap) -> Result<StatusCode, Error> {
+    let operation = named(&name, "DeleteEnrollmentGroup", "DeleteEnrollment");
+    dps.serve(&headers, operation, name.as_str(), |dps| {
+        dps.store.change(|state| {
+            let before = state.enrollments.get(&name).ok_or_else(|| not_found(&name))?;
+            check(before, if_match(&headers).unwrap_or("*"))?;
+            Ok((vec![Change::Unenroll { name: name.clone() }], StatusCode::NO_CONTENT))
+        })
+    })
+    .await
+}
+
+fn check(enrollment: &Enrollment, etag: &str) -> Result<(), Error> {
+    if etag == "*" || etag == enrollment.etag { Ok(()) } else { Err(Error::PreconditionFailed) }
+}
+
+/// An enrollment's keys.
+pub(super) async fn attestation(
+    State(dps): Served,
+    About(name): About,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Error> {
+    let operation = named(&name, "GetEnrollmentGroupAttestationMechanism", "GetEnrollmentAttestationMechanism");
+    dps.serve(&headers, operation, name.as_str(), |dps| {
+        dps.store.read(|state| {
+            let enrollment = state.enrollments.get(&name).ok_or_else(|| not_found(&name))?;
+            Ok(Json(enrollment_document::attestation(enrollment)))
+        })
+    })
+    .await
+}
+
+pub(super) async fn groups(State(dps): Served, headers: HeaderMap, body: Bytes) -> Result<Response, Error> {
+    dps.serve(&headers, "QueryEnrollmentGroups", "", |dps| {
+        everything(&body)?;
+        let found = dps.store.read(|state| {
+            let shown = state.enrollments.groups().map(|(name, enrollment)| dps.show(&name, enrollment));
+            page(&headers, shown)
+        });
+        Ok(listed(found, "enrollmentGroup"))
+    })
+    .await
+}
+
+pub(super) async fn individual(State(dps): Served, headers: HeaderMap, body: Bytes) -> Result<Response, Error> {
+    dps.serve(&headers, "QueryEnrollments", "", |dps| {
+        everything(&body)?;
+        let found = dps.store.read(|state| {
+            let shown = state.enrollments.individual().map(|(name, enrollment)| dps.show(&name, enrollment));
+            page(&headers, shown)
+        });
+        Ok(listed(found, "enrollment"))
+    })
+    .await
+}
+
+/// The one query that is answered.
+fn everything(body: &[u8]) -> Result<(), Error> {
+    let request = json(body)?;
+    let query = request.get("query").and_then(Value::as_str).unwrap_or_default();
+    let words: Vec<String> = query.split_whitespace().map(str::to_ascii_lowercase).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["*"] | ["select", "*"] | ["select", "*", "from", _] => Ok(()),
+        _ => Err(Error::Invalid("local-azure answers no other query than SELECT *".to_owned())),
+    }
+}
+
+/// A page with the headers that tell what it holds and whether there is more.
+pub(super) fn listed((items, more): (Vec<Value>, Option<usize>), kind: &'static str) -> Response {
+    let continuation = more.map(|from| [("x-ms-continuation", from.to_string())]);
+    ([("x-ms-item-type", kind)], continuation.map(axum::response::AppendHeaders), Json(Value::from(items)))
+        .into_response()
+}

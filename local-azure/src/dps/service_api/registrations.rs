@@ -1,0 +1,67 @@
+//! Registration records.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::Response,
+};
+
+use super::{
+    answer::{Error, Tagged},
+    enrollments::listed,
+    request::{About, page},
+};
+use crate::dps::{Dps, EnrollmentName, RegistrationId, answer, registration::Change};
+
+/// Whose registration the path names.
+fn device(name: EnrollmentName) -> Result<RegistrationId, Error> {
+    match name {
+        EnrollmentName::Individual(id) => Ok(id),
+        EnrollmentName::Group(id) => Ok(id.parse()?),
+    }
+}
+
+pub(super) async fn get(State(dps): State<Arc<Dps>>, About(name): About, headers: HeaderMap) -> Result<Tagged, Error> {
+    let id = device(name)?;
+    dps.serve(&headers, "GetDeviceRegistrationState", id.as_str(), |dps| {
+        dps.registration_state(&id).map(Tagged).ok_or_else(|| Error::RegistrationNotFound(id.to_string()))
+    })
+    .await
+}
+
+/// The device stays in its hub; when it registers again, it does so for the first time.
+pub(super) async fn delete(
+    State(dps): State<Arc<Dps>>,
+    About(name): About,
+    headers: HeaderMap,
+) -> Result<StatusCode, Error> {
+    let id = device(name)?;
+    dps.serve(&headers, "DeleteDeviceRegistrationState", id.as_str(), |dps| {
+        dps.store.change(|state| {
+            state.get(&id).ok_or_else(|| Error::RegistrationNotFound(id.to_string()))?;
+            Ok((vec![Change::Forget { id: id.clone() }], StatusCode::NO_CONTENT))
+        })
+    })
+    .await
+}
+
+/// The registrations under a group.
+pub(super) async fn query(
+    State(dps): State<Arc<Dps>>,
+    About(name): About,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    dps.serve(&headers, "QueryDeviceRegistrationStates", name.as_str(), |dps| {
+        dps.store.read(|state| {
+            if state.enrollments.get(&name).is_none() {
+                return Err(Error::GroupNotFound(name.as_str().to_owned()));
+            }
+            let under = state.registrations().filter(|record| record.enrollment.as_ref() == Some(&name));
+            let shown = under.map(|record| answer::registration_state(record, record.last_outcome()));
+            Ok(listed(page(&headers, shown), "deviceRegistration"))
+        })
+    })
+    .await
+}
