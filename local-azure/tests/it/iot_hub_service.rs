@@ -96,6 +96,8 @@ async fn a_device_is_created_read_and_deleted() {
     let key = created.body["authentication"]["symmetricKey"]["primaryKey"].as_str().unwrap();
     site.connect(hub_connect(HUB, "d1", key)).await.ping().await;
     assert_eq!(owner.get("/devices").await.body.as_array().unwrap().len(), 1);
+    let listed_by_node = owner.get("/devices/").await.body;
+    assert_eq!(listed_by_node.as_array().unwrap().len(), 1);
     assert_eq!(owner.delete("/devices/d1", "\"*\"").await.status, StatusCode::NO_CONTENT);
     assert_eq!(owner.get("/devices/d1").await.status, StatusCode::NOT_FOUND);
     site.stop().await;

@@ -29,6 +29,8 @@ pub fn router(hubs: Vec<Arc<IotHub>>) -> Router {
     let hubs: Hubs = hubs.into();
     Router::new()
         .route("/devices", get(devices::list).post(devices::bulk))
+        // As Node's SDK asks for it.
+        .route("/devices/", get(devices::list))
         .route("/devices/query", post(queries::query))
         .route("/statistics/devices", get(queries::devices))
         .route("/statistics/service", get(queries::service))

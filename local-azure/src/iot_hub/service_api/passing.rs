@@ -38,7 +38,7 @@ pub(super) async fn pass(
 
 fn operation(method: &Method, path: &str) -> Option<&'static str> {
     Some(match (path, method) {
-        ("/devices", &Method::GET) => "ListDevices",
+        ("/devices" | "/devices/", &Method::GET) => "ListDevices",
         ("/devices", &Method::POST) => "BulkDevices",
         ("/devices/query", &Method::POST) => "QueryTwins",
         ("/statistics/devices", &Method::GET) => "GetDeviceStatistics",
