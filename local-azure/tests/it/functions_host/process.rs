@@ -96,18 +96,26 @@ async fn the_third_error_stops_the_host_and_the_platform_starts_another() {
     assert_eq!(last.text, "third");
 }
 
+/// Lets every process do the same, until the host tells that it gave up; what it told, and which processes they were.
+async fn until_given_up(bench: &mut Bench, orders: impl Fn() -> Orders) -> (String, Vec<u32>) {
+    let mut pids = Vec::new();
+    loop {
+        // A busy machine may kill a process before it has asked, and show the host's end for a moment only.
+        tokio::select! {
+            ready = bench.host.ready() => return (ready.unwrap_err().to_string(), pids),
+            start = bench.director.start() => pids.push(start.answer(orders()).pid),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_handler_that_fails_three_times_is_told_with_its_last_words() {
     let mut bench = Setup::default().start().await;
-    let director = async {
-        for _ in 0..3 {
-            let stderr = vec!["bad setting".to_owned()];
-            bench.director.start().await.answer(Orders { stderr, exit: Some(3), ..Orders::default() });
-        }
-    };
-    let (error, ()) = tokio::join!(bench.host.ready(), director);
-    let error = error.unwrap_err().to_string();
+    let stderr = || vec!["bad setting".to_owned()];
+    let fails = || Orders { stderr: stderr(), exit: Some(3), ..Orders::default() };
+    let (error, pids) = until_given_up(&mut bench, fails).await;
     assert!(error.contains("exit status: 3") && error.contains("bad setting"), "{error}");
+    assert!(pids.len() >= 3, "{pids:?}");
 }
 
 #[cfg(target_os = "linux")]
@@ -115,20 +123,13 @@ async fn a_handler_that_fails_three_times_is_told_with_its_last_words() {
 async fn a_handler_that_does_not_listen_in_time_is_killed_and_counted() {
     let host_json = json!({ "customHandler": { "description": {}, "initializationTimeout": "00:00:00.2" } });
     let mut bench = Setup { host_json, ..Setup::default() }.start().await;
-    let director = async {
-        let mut pids = Vec::new();
-        for _ in 0..3 {
-            let orders = Orders { deaf: true, ..Orders::default() };
-            pids.push(bench.director.start().await.answer(orders).pid);
-        }
-        pids
-    };
-    let (error, pids) = tokio::join!(bench.host.ready(), director);
-    let error = error.unwrap_err().to_string();
+    let (error, pids) = until_given_up(&mut bench, || Orders { deaf: true, ..Orders::default() }).await;
     let index: Value = serde_json::from_str(&recorded("index.json")).unwrap();
     let request = index["readiness"]["request"].as_str().unwrap().strip_suffix(" HTTP/1.1").unwrap();
     assert!(error.contains(&format!("no answer to {request} within 200ms")), "{error}");
-    assert!(pids.into_iter().all(|pid| !lives(pid)));
+    // Of a new host's processes one may live; none of them would end by itself.
+    let living = bench.host.handlers()[0].pid;
+    assert!(pids.into_iter().all(|pid| Some(pid) == living || !lives(pid)));
 }
 
 #[tokio::test]
