@@ -125,8 +125,10 @@ async fn each_recorded_operation_does_what_it_says() {
         if let Some(expected) = recorded["expect"].as_u64() {
             assert_eq!(u64::from(answer.status.as_u16()), expected, "{sdk}");
         }
-        for name in recorded["response_headers"].as_object().into_iter().flat_map(|headers| headers.keys()) {
-            assert!(answer.headers.contains_key(name), "{sdk}: {name}");
+        for (name, value) in recorded["response_headers"].as_object().into_iter().flatten() {
+            // A last page has no token for a further one.
+            let wanted = !value.as_str().unwrap().ends_with("or absent>");
+            assert_eq!(answer.headers.contains_key(name), wanted, "{sdk}: {name}");
         }
         let devices = site.hubs[0].counts().devices;
         let what = answer

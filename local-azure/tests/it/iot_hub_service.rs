@@ -277,10 +277,10 @@ async fn all_twins_are_queried_in_pages() {
         assert_eq!(answer.headers["x-ms-item-type"], "Twin");
         let ids = answer.body.as_array().unwrap().iter().map(|twin| twin["deviceId"].as_str().unwrap().to_owned());
         found.extend(ids);
-        continuation = answer.headers["x-ms-continuation"].to_str().unwrap().to_owned();
-        if continuation.is_empty() {
-            break;
-        }
+        // Node's SDK asks for ever where the header is there and empty.
+        let Some(more) = answer.headers.get("x-ms-continuation") else { break };
+        continuation = more.to_str().unwrap().to_owned();
+        assert!(!continuation.is_empty());
     }
     assert_eq!(found, ["d0", "d1", "d2", "d3", "d4"]);
     assert_eq!(page("", "SELECT * FROM nowhere").await.status, StatusCode::BAD_REQUEST);

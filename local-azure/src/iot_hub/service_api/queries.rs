@@ -17,8 +17,8 @@ use crate::iot_hub::{
 /// Items in one page of a query without `x-ms-max-item-count`, and the most with it.
 const PAGE: usize = 100;
 
-/// Answers a query in pages: the continuation token is the last address that the page before looked at. Python's SDK
-/// reads both answer headers whether they are there or not, so both always are.
+/// Answers a query in pages: the continuation token is the last address that the page before looked at. The last page
+/// has none: Node's SDK takes an empty one for a further page.
 pub(super) async fn query(hub: Admitted<ServiceConnect>, headers: HeaderMap, body: Bytes) -> Result<Response, Error> {
     let request = json(&body)?;
     let query = request.get("query").and_then(Value::as_str).unwrap_or_default();
@@ -30,8 +30,8 @@ pub(super) async fn query(hub: Admitted<ServiceConnect>, headers: HeaderMap, bod
         Some(name) => (vec![Value::from(Map::from_iter([(name.to_owned(), hub.count(&query).into())]))], None),
         None => hub.page(&query, after.as_ref(), size),
     };
-    let continuation = ("x-ms-continuation", more.map(|at| at.to_string()).unwrap_or_default());
-    Ok(([continuation, ("x-ms-item-type", query.item_type().to_owned())], Json(Value::from(items))).into_response())
+    let continuation = more.map(|at| [("x-ms-continuation", at.to_string())]);
+    Ok(([("x-ms-item-type", query.item_type())], continuation, Json(Value::from(items))).into_response())
 }
 
 /// How many devices there are.
