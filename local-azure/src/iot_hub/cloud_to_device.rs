@@ -146,10 +146,15 @@ impl IotHub {
 
     /// What a device is to get after the message of this number.
     pub(super) fn next_for_device(&self, at: &Address, after: u64) -> Option<(u64, Outgoing)> {
+        let (sequence, message) = self.waiting(at, after)?;
+        Some((sequence, Outgoing { topic: message.topic(&at.device), payload: message.body }))
+    }
+
+    /// The first message after the one of this number that waits for a device, with its number.
+    pub(super) fn waiting(&self, at: &Address, after: u64) -> Option<(u64, CloudMessage)> {
         self.store.read(|state| {
             let queued = state.get(at)?.queue.after(after, self.clock.now())?;
-            let topic = queued.message.topic(&at.device);
-            Some((queued.sequence, Outgoing { topic, payload: queued.message.body.clone() }))
+            Some((queued.sequence, queued.message.clone()))
         })
     }
 

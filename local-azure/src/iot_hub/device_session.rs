@@ -233,7 +233,7 @@ impl IotHub {
     }
 
     /// Takes a message that a device sent, stamps it and routes it.
-    fn receive(&self, sender: &Sender, message: Message) -> Result<(), Error> {
+    pub(super) fn receive(&self, sender: &Sender, message: Message) -> Result<(), Error> {
         let size = message.size();
         if size > MESSAGE_BYTES {
             return Err(Error::ArgumentInvalid(format!(

@@ -25,6 +25,9 @@ pub enum Error {
     /// `If-Match` names another version.
     #[error("PreconditionFailed, ETag may be invalid.")]
     PreconditionFailed,
+    /// A received message was given back, completed, or its lock ended.
+    #[error("device {0} does not hold this message any more")]
+    LockLost(String),
     /// Too many messages wait for the device.
     #[error("The queue of device {0} is full: {1} messages wait for it")]
     QueueFull(String, usize),
@@ -82,6 +85,9 @@ pub enum Denial {
     /// The token's policy does not exist.
     #[error("the token must name one of the hub's policies in skn")]
     NoSuchPolicy,
+    /// The token is not the device's, or the device may not connect.
+    #[error("{0}")]
+    Device(String),
     /// The policy lacks a permission.
     #[error("the policy lacks the permission {0}")]
     Permission(&'static str),
@@ -109,6 +115,7 @@ impl Error {
             Self::DeviceAlreadyExists(_) => "DeviceAlreadyExists",
             Self::ModuleAlreadyExists(..) => "ModuleAlreadyExistsOnDevice",
             Self::PreconditionFailed => "PreconditionFailed",
+            Self::LockLost(_) => "DeviceMessageLockLost",
             Self::QueueFull(..) => "DeviceMaximumQueueDepthExceeded",
             Self::DeviceNotOnline(_) => "DeviceNotOnline",
             Self::MethodTimeout(..) => "GatewayTimeout",
@@ -133,6 +140,7 @@ impl Error {
             Self::DeviceAlreadyExists(_) => 409_001,
             Self::ModuleAlreadyExists(..) => 409_301,
             Self::PreconditionFailed => 412_001,
+            Self::LockLost(_) => 412_002,
             Self::QueueFull(..) => 403_004,
             Self::DeviceNotOnline(_) => 404_103,
             Self::MethodTimeout(..) => 504_101,

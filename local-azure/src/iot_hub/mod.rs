@@ -3,6 +3,7 @@
 
 mod cloud_to_device;
 mod connections;
+mod device_api;
 mod device_session;
 mod device_twin;
 mod error;
@@ -46,7 +47,7 @@ pub use self::{
     state::{Change, Entry, Identity, KeyPair, State, Status},
     twin_format::TwinError,
 };
-use self::{connections::Connections, methods::Calls};
+use self::{connections::Connections, device_api::Locks, methods::Calls};
 use crate::{clock::Clock, gate::Gate, store::Store};
 
 /// One IoT hub.
@@ -57,6 +58,7 @@ pub struct IotHub {
     store: Store<State>,
     connections: Connections,
     calls: Calls,
+    locks: Locks,
     order: Mutex<()>,
     messages: AtomicU64,
     clock: Clock,
@@ -97,6 +99,7 @@ impl IotHub {
             store: state.into(),
             connections: Connections::default(),
             calls: Calls::default(),
+            locks: Locks::default(),
             order: Mutex::new(()),
             messages: AtomicU64::new(0),
             clock,

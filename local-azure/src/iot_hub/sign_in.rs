@@ -70,7 +70,7 @@ impl IotHub {
             debug!(hub = %self.host_name, device = %at, "refused a client id that is not the device's");
             return Err(ConnectReturnCode::BadClientId);
         }
-        let (scope, expiry) = self.verify(&user_name, who.password).map_err(|reason| {
+        let (scope, expiry) = self.verify(&user_name.host, &at, who.password).map_err(|reason| {
             info!(hub = %self.host_name, device = %at, %reason, "refused a device");
             ConnectReturnCode::NotAuthorized
         })?;
@@ -98,11 +98,15 @@ impl IotHub {
     }
 
     /// For whom the token was made (`device`, `module`, or `hub` for a policy's), and until when it is good.
-    fn verify(&self, user_name: &UserName, password: Option<&str>) -> Result<(&'static str, Timestamp), String> {
-        let at = &user_name.at;
+    pub(super) fn verify(
+        &self,
+        host: &str,
+        at: &Address,
+        password: Option<&str>,
+    ) -> Result<(&'static str, Timestamp), String> {
         let token = Token::parse(password.ok_or("there is no token")?).map_err(|refusal| refusal.to_string())?;
         // The host is part of what is signed: the hub's name, by which the device also chose it.
-        let resource = at.resource(&user_name.host);
+        let resource = at.resource(host);
         let now = self.clock.now();
         let checked = match token.policy() {
             Some(name) => {

@@ -19,6 +19,7 @@ mod dps_recorded;
 mod event_hubs;
 mod functions_host;
 mod iot_hub;
+mod iot_hub_device_http;
 mod iot_hub_events;
 mod iot_hub_queries;
 mod iot_hub_recorded;

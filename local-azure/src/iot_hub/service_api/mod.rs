@@ -17,12 +17,12 @@ use axum::{
     routing::{get, post},
 };
 
-use super::IotHub;
+use super::{IotHub, device_api};
 
 /// The largest request: a hundred devices, or a whole twin.
 const BODY_BYTES: usize = 512 * 1024;
 
-/// All hubs behind one router. A request's `Host` says which one it is for; where there is only one, it takes all.
+/// All hubs behind one router, with what devices can do over HTTPS. A request's `Host` says which one it is for; where there is only one, it takes all.
 pub fn router(hubs: Vec<Arc<IotHub>>) -> Router {
     let identity = get(devices::get).put(devices::put).delete(devices::delete);
     let twin = get(twins::get).patch(twins::patch).put(twins::put);
@@ -41,6 +41,7 @@ pub fn router(hubs: Vec<Arc<IotHub>>) -> Router {
         .route("/twins/{device}/modules/{module}", twin)
         .route("/twins/{device}/methods", post(methods::call))
         .route("/twins/{device}/modules/{module}/methods", post(methods::call))
+        .merge(device_api::router())
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&hubs), passing::pass))
         .with_state(hubs)

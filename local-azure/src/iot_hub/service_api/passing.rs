@@ -43,6 +43,12 @@ fn operation(method: &Method, path: &str) -> Option<&'static str> {
         ("/devices/query", &Method::POST) => "QueryTwins",
         ("/statistics/devices", &Method::GET) => "GetDeviceStatistics",
         ("/statistics/service", &Method::GET) => "GetServiceStatistics",
+        ("/devices/{device}/messages/events", &Method::POST) => "SendDeviceMessage",
+        ("/devices/{device}/messages/devicebound" | "/devices/{device}/messages/deviceBound", &Method::GET) => {
+            "ReceiveDeviceMessage"
+        }
+        (path, &Method::DELETE) if path.ends_with("/{lock}") => "CompleteDeviceMessage",
+        (path, &Method::POST) if path.ends_with("/{lock}/abandon") => "AbandonDeviceMessage",
         ("/devices/{device}", &Method::GET) => "GetDevice",
         ("/devices/{device}", &Method::PUT) => "CreateOrUpdateDevice",
         ("/devices/{device}", &Method::DELETE) => "DeleteDevice",

@@ -1,0 +1,241 @@
+//! A device's side over HTTPS: sending messages, and taking those that wait for it (IoT Hub: device REST API, Device -
+//! Send Device Event, Receive Device Bound Notification, Complete, Abandon).
+//!
+//! Header names have no case, so application properties sent in headers get names in lower case.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{Path, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
+    routing::{delete, get, post},
+};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{Address, CloudMessage, Denial, Error, IotHub, Message, device_session::Sender};
+
+const APPLICATION: &str = "iothub-app-";
+const BATCH: &str = "application/vnd.microsoft.iothub.json";
+/// How long a received message stays away from other receivers without `iothub-messagelocktimeout`, and at most.
+const LOCKED: SignedDuration = SignedDuration::from_secs(60);
+const LONGEST_LOCKED: SignedDuration = SignedDuration::from_mins(5);
+
+type Hubs = Arc<[Arc<IotHub>]>;
+
+/// The device API's routes.
+pub(super) fn router() -> Router<Hubs> {
+    // Documentation and SDKs spell it in two ways.
+    ["devicebound", "deviceBound"].into_iter().fold(
+        Router::new().route("/devices/{device}/messages/events", post(send)),
+        |router, bound| {
+            let messages = format!("/devices/{{device}}/messages/{bound}");
+            router
+                .route(&messages, get(receive))
+                .route(&format!("{messages}/{{lock}}"), delete(complete))
+                .route(&format!("{messages}/{{lock}}/abandon"), post(abandon))
+        },
+    )
+}
+
+/// Messages that a receiver has and neither completed nor gave back, with the locks under which it has them.
+#[derive(Debug, Default)]
+pub(super) struct Locks(Mutex<HashMap<(Address, u64), Lock>>);
+
+#[derive(Debug)]
+struct Lock {
+    token: String,
+    until: Timestamp,
+}
+
+impl Locks {
+    fn take(&self, at: &Address, sequence: u64, now: Timestamp, length: SignedDuration) -> Option<String> {
+        let mut locks = self.held(now);
+        let key = (at.clone(), sequence);
+        if locks.contains_key(&key) {
+            return None;
+        }
+        let token = Uuid::new_v4().to_string();
+        let until = now.saturating_add(length).unwrap_or(Timestamp::MAX);
+        locks.insert(key, Lock { token: token.clone(), until });
+        Some(token)
+    }
+
+    /// Ends a lock; gives the number of the message that it held.
+    fn end(&self, at: &Address, token: &str, now: Timestamp) -> Result<u64, Error> {
+        let mut locks = self.held(now);
+        let found = locks.iter().find(|((of, _), lock)| of == at && lock.token == token).map(|(key, _)| key.clone());
+        let key = found.ok_or_else(|| Error::LockLost(at.to_string()))?;
+        locks.remove(&key);
+        Ok(key.1)
+    }
+
+    fn held(&self, now: Timestamp) -> MutexGuard<'_, HashMap<(Address, u64), Lock>> {
+        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.retain(|_, lock| lock.until > now);
+        locks
+    }
+}
+
+/// Finds the hub, and the device that the token is good for.
+fn admit(hubs: &Hubs, headers: &HeaderMap, device: &str) -> Result<(Arc<IotHub>, Sender), Error> {
+    let host = text(headers, header::HOST.as_str()).unwrap_or_default();
+    let hub = match &**hubs {
+        [only] => Some(only),
+        several => several.iter().find(|hub| hub.host_name().is(host)),
+    };
+    let hub = hub.ok_or_else(|| Error::ArgumentInvalid(format!("there is no hub {host}")))?;
+    let at = Address::device(device.parse()?);
+    let token = text(headers, header::AUTHORIZATION.as_str());
+    let (scope, _) = hub.verify(host, &at, token).map_err(|reason| Error::Unauthorized(Denial::Device(reason)))?;
+    Ok((Arc::clone(hub), Sender { at, scope, model: None }))
+}
+
+async fn send(
+    State(hubs): State<Hubs>,
+    Path(device): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<StatusCode, Error> {
+    let (hub, sender) = admit(&hubs, &headers, &device)?;
+    hub.connections.touch(&sender.at, hub.clock.now());
+    if text(&headers, header::CONTENT_TYPE.as_str()).is_some_and(|kind| kind.starts_with(BATCH)) {
+        for message in batch(&body)? {
+            hub.receive(&sender, message)?;
+        }
+    } else {
+        let named = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        hub.receive(&sender, message(body, named))?;
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A message whose properties have the names that they have as headers.
+fn message<'a>(body: Bytes, properties: impl IntoIterator<Item = (&'a str, &'a str)>) -> Message {
+    let mut message = Message { body, ..Message::default() };
+    for (name, value) in properties {
+        if let Some(own) = name.strip_prefix(APPLICATION) {
+            message.application_properties.insert(own.to_owned(), value.into());
+        } else if let Some(system) = system_property(name) {
+            message.properties.insert(system.to_owned(), value.into());
+        }
+    }
+    message
+}
+
+fn system_property(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "iothub-messageid" => "message-id",
+        "iothub-correlationid" => "correlation-id",
+        "iothub-userid" => "user-id",
+        "iothub-to" => "to",
+        "iothub-expiry" => "absolute-expiry-time",
+        "iothub-contenttype" => "content-type",
+        "iothub-contentencoding" => "content-encoding",
+        _ => return None,
+    })
+}
+
+#[derive(Debug, Deserialize)]
+struct Item {
+    body: String,
+    #[serde(default)]
+    properties: Map<String, Value>,
+    #[serde(rename = "base64Encoded", default = "encoded")]
+    encoded: bool,
+}
+
+fn encoded() -> bool {
+    true
+}
+
+/// `[{"body": "<base64>", "properties": {..}}, ..]`
+fn batch(body: &[u8]) -> Result<Vec<Message>, Error> {
+    let invalid = |reason: String| Error::ArgumentInvalid(format!("not a batch of messages: {reason}"));
+    let items: Vec<Item> = serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))?;
+    let read = |item: Item| {
+        let body = if item.encoded {
+            BASE64_STANDARD.decode(item.body).map_err(|error| invalid(error.to_string()))?
+        } else {
+            item.body.into_bytes()
+        };
+        let properties = item.properties.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
+        Ok(message(body.into(), properties))
+    };
+    items.into_iter().map(read).collect()
+}
+
+async fn receive(State(hubs): State<Hubs>, Path(device): Path<String>, headers: HeaderMap) -> Result<Response, Error> {
+    let (hub, Sender { at, .. }) = admit(&hubs, &headers, &device)?;
+    let now = hub.clock.now();
+    hub.connections.touch(&at, now);
+    let seconds = text(&headers, "iothub-messagelocktimeout").and_then(|seconds| seconds.parse().ok());
+    let length = seconds.map_or(LOCKED, SignedDuration::from_secs).clamp(SignedDuration::from_secs(1), LONGEST_LOCKED);
+    let mut after = 0;
+    while let Some((sequence, message)) = hub.waiting(&at, after) {
+        after = sequence;
+        if let Some(lock) = hub.locks.take(&at, sequence, now, length) {
+            return Ok(delivery(&at, sequence, &lock, message));
+        }
+    }
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// A message with its properties as headers; what no header can hold is left out.
+fn delivery(at: &Address, sequence: u64, lock: &str, message: CloudMessage) -> Response {
+    let to = format!("/devices/{}/messages/deviceBound", at.device);
+    let system = [
+        (header::ETAG.as_str(), Some(format!("\"{lock}\""))),
+        ("iothub-sequencenumber", Some(sequence.to_string())),
+        ("iothub-to", Some(to)),
+        ("iothub-messageid", message.message_id),
+        ("iothub-contenttype", message.content_type),
+    ];
+    let system = system.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let own = message
+        .properties
+        .iter()
+        .map(|(name, value)| (format!("{APPLICATION}{name}"), value.as_str().unwrap_or_default().to_owned()));
+    let mut response = message.body.clone().into_response();
+    for (name, value) in system.chain(own) {
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value)) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+/// Completing and rejecting (`?reject`) both take the message out of the queue.
+async fn complete(
+    State(hubs): State<Hubs>,
+    Path((device, lock)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Error> {
+    let (hub, Sender { at, .. }) = admit(&hubs, &headers, &device)?;
+    let sequence = hub.locks.end(&at, &lock, hub.clock.now())?;
+    hub.delivered(&at, sequence);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn abandon(
+    State(hubs): State<Hubs>,
+    Path((device, lock)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Error> {
+    let (hub, Sender { at, .. }) = admit(&hubs, &headers, &device)?;
+    hub.locks.end(&at, &lock, hub.clock.now())?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
