@@ -10,8 +10,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use super::{Event, EventBatch, HttpRequest, Partition, Properties, RetryContext, timestamp};
 
@@ -152,9 +152,8 @@ impl EventBatch {
             return Err(DecodeError::Count(count));
         }
         let array = Arrays { events: count };
-        let properties: Vec<Option<Map<String, Value>>> =
-            array.required("PropertiesArray", metadata.properties_array)?;
-        let system: Vec<Option<Map<String, Value>>> =
+        let properties: Vec<Option<Properties>> = array.required("PropertiesArray", metadata.properties_array)?;
+        let system: Vec<Option<Properties>> =
             array.required("SystemPropertiesArray", metadata.system_properties_array)?;
         let sequence_numbers: Vec<Option<i64>> =
             array.optional("SequenceNumberArray", metadata.sequence_number_array)?;
@@ -173,10 +172,10 @@ impl EventBatch {
             .zip(properties.into_iter().zip(system))
             .zip(sequence_numbers.zip(offsets).zip(times))
             .map(|((body, (properties, system)), ((sequence_number, (offset_string, offset)), time))| {
-                let system = Properties::from(system.unwrap_or_default());
+                let system = system.unwrap_or_default();
                 Event {
                     body,
-                    properties: Properties::from(properties.unwrap_or_default()),
+                    properties: properties.unwrap_or_default(),
                     sequence_number: sequence_number.or_else(|| system.get("SequenceNumber")?.as_i64()),
                     offset: text(offset_string).or_else(|| text(offset)),
                     enqueued_time: timestamp(&time).or_else(|| system.time("x-opt-enqueued-time")),

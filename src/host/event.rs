@@ -2,11 +2,15 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::timestamp;
 use crate::device::DeviceId;
+
+/// Room for the properties of an event: IoT Hub, Event Hubs and the host set about fifteen.
+const TYPICAL_COUNT: usize = 16;
 
 /// The events of one invocation, all of one partition, in the partition's order.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,18 +46,19 @@ pub struct Partition {
 }
 
 /// The properties of an event: names compare without ASCII case, values keep their types, the order is kept.
+///
+/// A list, for there are a dozen of them: to look through it costs less than to hash each name.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Properties(Map<String, Value>);
+pub struct Properties(Vec<(String, Value)>);
 
 impl Properties {
     /// The value under `name`; an exact match wins over one in another case. `null` counts as absent.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
-        let value = match self.0.get(name) {
-            Some(value) => Some(value),
-            None => self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value),
-        };
-        value.filter(|value| !value.is_null())
+        let in_any_case = || self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        // Of a name that is there twice the last one counts, as with any JSON object.
+        let found = self.0.iter().rfind(|(key, _)| key == name).or_else(in_any_case);
+        found.map(|(_, value)| value).filter(|value| !value.is_null())
     }
 
     /// The value under `name`, if it is a string.
@@ -76,13 +81,37 @@ impl Properties {
 
 impl From<Map<String, Value>> for Properties {
     fn from(members: Map<String, Value>) -> Self {
-        Self(members)
+        Self(members.into_iter().collect())
     }
 }
 
 impl Serialize for Properties {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Properties {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Properties;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object with the properties of an event")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Properties, A::Error> {
+                let mut properties = Vec::with_capacity(TYPICAL_COUNT);
+                while let Some(member) = members.next_entry()? {
+                    properties.push(member);
+                }
+                Ok(Properties(properties))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
     }
 }
 
@@ -179,7 +208,7 @@ mod tests {
     use serde_json::json;
 
     fn properties(value: Value) -> Properties {
-        Properties(value.as_object().unwrap().clone())
+        Properties::from(value.as_object().unwrap().clone())
     }
 
     fn event(system: Value, application: Value) -> Event {
