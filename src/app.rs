@@ -81,7 +81,7 @@ fn functions(settings: &Settings, mapping: Mapping, twins: &Client) -> Functions
 /// # Errors
 /// [`ServeError`].
 pub async fn serve(settings: Settings, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
-    let twins = Client::connect(&settings.digital_twins, &settings.credentials)?;
+    let (twins, preparation) = Client::prepare(&settings.digital_twins, &settings.credentials)?;
     let mapping = settings.telemetry_mapping_file.as_deref().map(Mapping::read).transpose()?.unwrap_or_default();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -89,8 +89,21 @@ pub async fn serve(settings: Settings, listener: TcpListener, shutdown: Cancella
         credentials = %settings.credentials,
         "serving"
     );
-    let served = server::serve(listener, functions(&settings, mapping, &twins), shutdown).await;
-    served.map_err(|source| ServeError::Io { what: "the server failed", source })
+    let functions = functions(&settings, mapping, &twins);
+    let asked = functions.asked();
+    let served = server::serve(listener, functions, shutdown);
+    let unprepared = async {
+        // The host asks first of all whether the app is ready: until then this would only delay the answer.
+        asked.notified().await;
+        match preparation.finish().await {
+            Ok(()) => std::future::pending().await,
+            Err(error) => error,
+        }
+    };
+    tokio::select! {
+        served = served => served.map_err(|source| ServeError::Io { what: "the server failed", source }),
+        error = unprepared => Err(error.into()),
+    }
 }
 
 /// Runs the app as the process that the Functions host starts: settings from the environment, until a signal asks it to

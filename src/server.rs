@@ -14,6 +14,7 @@ use axum::serve::ListenerExt;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
@@ -34,6 +35,7 @@ const GRACE: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub struct Functions {
     routes: Router,
+    asked: Arc<Notify>,
 }
 
 impl Functions {
@@ -65,9 +67,19 @@ impl Functions {
         self
     }
 
+    /// Is notified when the host asks whether the process is ready: what it does not need for that can come now.
+    #[must_use]
+    pub fn asked(&self) -> Arc<Notify> {
+        Arc::clone(&self.asked)
+    }
+
     /// The router: the functions, and `GET /`, by which the host tells that the process is ready and alive.
     pub fn into_router(self) -> Router {
-        self.routes.route("/", get(|| async { concat!("function app ", env!("CARGO_PKG_VERSION"), "\n") }))
+        let answer = move || {
+            self.asked.notify_one();
+            async { concat!("function app ", env!("CARGO_PKG_VERSION"), "\n") }
+        };
+        self.routes.route("/", get(answer))
     }
 }
 

@@ -13,6 +13,7 @@ use azure_identity::{
 };
 
 use super::Client;
+use super::deferred::{DeferredClient, Preparation};
 use super::wire::chain;
 use crate::settings::{self, Credentials};
 
@@ -59,10 +60,24 @@ impl Client {
     /// # Errors
     /// [`ConnectError`].
     pub fn connect(twins: &settings::DigitalTwins, credentials: &Credentials) -> Result<Self, ConnectError> {
-        let http = http_client(twins.ca_file.as_deref(), |builder| builder)?;
-        let credential = credential(credentials, &http)?;
-        let transport = Transport::new(Arc::new(http));
-        Ok(Self::new(twins.endpoint.clone(), credential, transport, twins.pace_percent))
+        Self::prepare(twins, credentials).map(|(client, _)| client)
+    }
+
+    /// The same, for a process with better things to do at its start than to make HTTP clients: what is left of that.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn prepare(
+        twins: &settings::DigitalTwins,
+        credentials: &Credentials,
+    ) -> Result<(Self, Preparation), ConnectError> {
+        let http = DeferredClient::trusting(roots(twins.ca_file.as_deref())?);
+        let token_http = token_client(credentials, &http);
+        let credential = credential_over(&token_http, credentials)?;
+        let transport = Transport::new(Arc::clone(&http) as _);
+        let client = Self::new(twins.endpoint.clone(), credential, transport, twins.pace_percent);
+        // The first thing that a call needs is a token.
+        Ok((client, Preparation::of([token_http, http])))
     }
 }
 
@@ -71,13 +86,30 @@ pub(crate) fn http_client(
     ca_file: Option<&Path>,
     configure: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
 ) -> Result<reqwest::Client, ConnectError> {
-    let roots = ca_file.map(certificates).transpose()?.unwrap_or_default();
-    let builder = reqwest::Client::builder()
-        .tls_certs_merge(roots)
+    build(configure(builder(roots(ca_file)?)))
+}
+
+/// What all HTTP clients have in common: they trust the system's roots and `further_roots`.
+pub(super) fn builder(further_roots: Vec<reqwest::Certificate>) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .tls_certs_merge(further_roots)
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
-        .redirect(reqwest::redirect::Policy::none());
-    configure(builder).build().map_err(|error| ConnectError::Http { reason: chain(&error) })
+        .redirect(reqwest::redirect::Policy::none())
+}
+
+pub(super) fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, ConnectError> {
+    builder.build().map_err(|error| ConnectError::Http { reason: chain(&error) })
+}
+
+/// The certificates in `ca_file`, each of which can be trusted.
+fn roots(ca_file: Option<&Path>) -> Result<Vec<reqwest::Certificate>, ConnectError> {
+    let Some(path) = ca_file else { return Ok(Vec::new()) };
+    let roots = certificates(path)?;
+    // To read what stands in them takes a client, which without the system's roots is quickly made.
+    let trial = reqwest::Client::builder().tls_certs_only(roots.clone()).no_proxy().build();
+    let unusable = |error| ConnectError::NoCertificate { path: path.to_owned(), reason: chain(&error) };
+    trial.map(|_| roots).map_err(unusable)
 }
 
 fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, ConnectError> {
@@ -93,18 +125,34 @@ fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, ConnectError> 
 /// The credential that the settings choose.
 pub(crate) fn credential(
     credentials: &Credentials,
-    http: &reqwest::Client,
+    ca_file: Option<&Path>,
+) -> Result<Arc<dyn TokenCredential>, ConnectError> {
+    let http = DeferredClient::trusting(roots(ca_file)?);
+    credential_over(&token_client(credentials, &http), credentials)
+}
+
+/// What tokens are asked for over: the endpoint of a managed identity is on this machine.
+fn token_client(credentials: &Credentials, http: &Arc<DeferredClient>) -> Arc<DeferredClient> {
+    match credentials {
+        Credentials::ManagedIdentity { .. } => DeferredClient::local(),
+        Credentials::ClientSecret { .. } | Credentials::DeveloperTools => Arc::clone(http),
+    }
+}
+
+fn credential_over(
+    http: &Arc<DeferredClient>,
+    credentials: &Credentials,
 ) -> Result<Arc<dyn TokenCredential>, ConnectError> {
     let credential: azure_core::Result<Arc<dyn TokenCredential>> = match credentials {
         Credentials::ManagedIdentity { client_id } => {
             let options = ManagedIdentityCredentialOptions {
                 user_assigned_id: client_id.clone().map(UserAssignedId::ClientId),
-                client_options: token_options(local_http_client()?),
+                client_options: token_options(http),
             };
             ManagedIdentityCredential::new(Some(options)).map(|credential| credential as _)
         }
         Credentials::ClientSecret { tenant_id, client_id, secret } => {
-            let options = ClientSecretCredentialOptions { client_options: token_options(http.clone()) };
+            let options = ClientSecretCredentialOptions { client_options: token_options(http) };
             ClientSecretCredential::new(tenant_id, client_id.clone(), secret.clone(), Some(options))
                 .map(|credential| credential as _)
         }
@@ -113,20 +161,9 @@ pub(crate) fn credential(
     credential.map_err(|error| ConnectError::Credential { reason: chain(&error) })
 }
 
-/// The identity endpoint is on this machine: no proxy is asked for it.
-fn local_http_client() -> Result<reqwest::Client, ConnectError> {
-    reqwest::Client::builder()
-        .no_proxy()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(|error| ConnectError::Http { reason: chain(&error) })
-}
-
-fn token_options(http: reqwest::Client) -> ClientOptions {
+fn token_options(http: &Arc<DeferredClient>) -> ClientOptions {
     ClientOptions {
-        transport: Some(Transport::new(Arc::new(http))),
+        transport: Some(Transport::new(Arc::clone(http) as _)),
         retry: RetryOptions::exponential(ExponentialRetryOptions {
             initial_delay: AzureDuration::milliseconds(200),
             max_retries: 3,

@@ -2,6 +2,7 @@
 
 mod client;
 mod connect;
+mod deferred;
 mod error;
 mod id;
 mod models;
@@ -16,6 +17,7 @@ mod wire;
 pub use client::{Client, StoredModel};
 pub use connect::ConnectError;
 pub(crate) use connect::{credential, http_client};
+pub use deferred::Preparation;
 pub use error::Error;
 pub use id::{Condition, ETag, InvalidId, RelationshipId, TwinId};
 pub use patch::{MAX_PAYLOAD_BYTES, NewTwin, Patch, PropertyPath};

@@ -108,8 +108,7 @@ pub(super) fn hubs(arguments: &HubArguments, settings: &Settings) -> Result<Vec<
         hubs.push(Hub::new(&host, access, ca_file)?);
     }
     for host in &arguments.hosts {
-        let http = http_client(ca_file, |builder| builder)?;
-        hubs.push(Hub::new(host, Access::Login(credential(&settings.credentials, &http)?), ca_file)?);
+        hubs.push(Hub::new(host, Access::Login(credential(&settings.credentials, ca_file)?), ca_file)?);
     }
     // The same hub twice would have each of its devices twice.
     let mut names = Vec::new();

@@ -1,6 +1,7 @@
 //! The process: its command line, its exit codes, its signals.
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output};
 
 fn handler(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
@@ -64,15 +65,49 @@ fn a_port_that_is_taken_ends_the_process() {
 #[test]
 fn a_ca_file_without_a_certificate_ends_the_process() {
     let folder = tempfile::tempdir().unwrap();
-    let empty = folder.path().join("ca.pem");
+    let (empty, broken) = (folder.path().join("ca.pem"), folder.path().join("broken.pem"));
     std::fs::write(&empty, "no certificate").unwrap();
+    std::fs::write(&broken, "-----BEGIN CERTIFICATE-----\nbm90IG9uZQ==\n-----END CERTIFICATE-----\n").unwrap();
     let port = free_port();
-    for file in [empty, folder.path().join("absent.pem")] {
+    for file in [empty, broken, folder.path().join("absent.pem")] {
         let variables = [ADT, ("ADT_CA_FILE", file.to_str().unwrap()), ("FUNCTIONS_CUSTOMHANDLER_PORT", &port)];
         let ended = output(&[], &variables);
         assert_eq!(ended.status.code(), Some(78), "{}", text(&ended.stderr));
         assert!(text(&ended.stderr).starts_with("ADT_CA_FILE "));
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_system_without_trusted_roots_ends_the_process_that_was_asked_whether_it_is_ready() {
+    use std::process::Stdio;
+
+    let folder = tempfile::tempdir().unwrap();
+    let none = folder.path().join("none.pem");
+    std::fs::write(&none, "").unwrap();
+    let port = free_port();
+    let roots = ("SSL_CERT_FILE", none.to_str().unwrap());
+    let mut process = handler(&[], &[ADT, roots, ("FUNCTIONS_CUSTOMHANDLER_PORT", &port)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Until it listens there is nobody to ask.
+    while ask(&port).is_err() && process.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    let ended = process.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{}", text(&ended.stderr));
+    assert!(text(&ended.stderr).starts_with("no HTTP client: "), "{}", text(&ended.stderr));
+}
+
+/// Asks, as the host does, whether the process is ready.
+fn ask(port: &str) -> std::io::Result<String> {
+    let mut connection = TcpStream::connect(format!("127.0.0.1:{port}"))?;
+    connection.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// A port that was free a moment ago.
@@ -83,8 +118,7 @@ fn free_port() -> String {
 #[cfg(unix)]
 #[test]
 fn a_signal_ends_the_process_with_success() {
-    use std::io::{BufRead, BufReader, Read, Write};
-    use std::net::TcpStream;
+    use std::io::{BufRead, BufReader};
     use std::process::Stdio;
 
     for signal in ["-TERM", "-INT"] {
@@ -99,10 +133,7 @@ fn a_signal_ends_the_process_with_success() {
         assert!(first.contains(r#""message":"serving""#), "{first}");
         assert!(first.contains("Azure CLI"), "{first}");
 
-        let mut connection = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
-        connection.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).unwrap();
+        let answer = ask(&port).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
 
         assert!(Command::new("kill").args([signal, &process.id().to_string()]).status().unwrap().success());
