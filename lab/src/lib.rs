@@ -6,6 +6,8 @@
 
 pub mod bench;
 pub mod fleet;
+pub mod mqtt;
+pub mod neighbor;
 pub mod reference;
 pub mod resident;
 pub mod site;

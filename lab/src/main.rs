@@ -4,9 +4,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lab::{bench, reference};
+use lab::{bench, neighbor, reference};
 
-/// Measures the function app, and puts it under faults, on a local-azure of its own.
+/// Measures the function app on a local-azure of its own, and that local-azure.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -23,6 +23,9 @@ enum Command {
     /// The handler that keeps a batch; the Functions host starts it
     #[command(hide = true)]
     CaptureHandler,
+    /// A local-azure in a process of its own, to be measured from outside
+    #[command(hide = true)]
+    Neighbor,
 }
 
 #[tokio::main]
@@ -31,6 +34,7 @@ async fn main() -> ExitCode {
         Command::Bench(options) => Box::pin(bench(options)).await,
         Command::SampleHandler => reference::sample::run().await.map(|()| ExitCode::SUCCESS),
         Command::CaptureHandler => reference::capture::run().await.map(|()| ExitCode::SUCCESS),
+        Command::Neighbor => Box::pin(neighbor::run()).await.map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
         eprintln!("{error:#}");

@@ -10,12 +10,16 @@ use std::{
 use anyhow::Context as _;
 use local_azure::{
     Running,
+    certificates::{Authority, CertificateError},
     config::{App, Config},
     event_hubs::EventHub,
     gate::Service,
     services::Services,
 };
 use tempfile::TempDir;
+
+/// The folder of the certificate authority.
+const CERTIFICATES: &str = "certificates";
 
 /// The executable that the Functions host starts, and its arguments.
 #[derive(Debug, Clone)]
@@ -84,7 +88,7 @@ impl Plan {
 pub struct Site {
     running: Running,
     /// Holds the certificate authority.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Site {
@@ -94,7 +98,7 @@ impl Site {
     /// When something does not start.
     pub async fn start(plan: &Plan) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir().context("no folder for certificates")?;
-        let mut config = Config::new(folder.path().join("certificates")).with_free_ports();
+        let mut config = Config::new(folder.path().join(CERTIFICATES)).with_free_ports();
         config.app = App::Folder(app_root());
         config.adt_latency = plan.adt_latency;
         config.adt_limits = plan.adt_limits;
@@ -102,7 +106,7 @@ impl Site {
         config.app_settings = plan.settings.clone();
         config.app_settings.extend(description(&plan.handler)?);
         let running = local_azure::start(config).await?;
-        Ok(Self { running, _folder: folder })
+        Ok(Self { running, folder })
     }
 
     /// The services.
@@ -115,6 +119,14 @@ impl Site {
     #[must_use]
     pub fn running(&self) -> &Running {
         &self.running
+    }
+
+    /// Who signed its certificates.
+    ///
+    /// # Errors
+    /// When its folder cannot be read.
+    pub fn authority(&self) -> Result<Authority, CertificateError> {
+        Authority::open(&self.folder.path().join(CERTIFICATES))
     }
 
     /// The event hub that telemetry goes to.

@@ -1,8 +1,12 @@
-//! Measures the function app: each figure is a ratio of two things that are measured side by side in one run.
+//! Measures the function app, and local-azure: where it can be, a figure is a ratio of two things that are measured side
+//! by side in one run.
 
 pub mod allocation;
 pub mod decode;
+pub mod devices;
+pub mod graph;
 pub mod memory;
+pub mod requests;
 pub mod start;
 pub mod table;
 pub mod telemetry;
@@ -53,10 +57,25 @@ pub enum Subject {
     Memory,
     /// Latency of allocations.
     Allocation,
+    /// local-azure: reads and patches of twins.
+    Requests,
+    /// local-azure: memory a twin, and queries.
+    Graph,
+    /// local-azure: connections and messages.
+    Devices,
 }
 
 impl Subject {
-    const ALL: [Self; 5] = [Self::Telemetry, Self::Decode, Self::Start, Self::Memory, Self::Allocation];
+    const ALL: [Self; 8] = [
+        Self::Telemetry,
+        Self::Decode,
+        Self::Start,
+        Self::Memory,
+        Self::Allocation,
+        Self::Requests,
+        Self::Graph,
+        Self::Devices,
+    ];
 }
 
 impl std::fmt::Display for Subject {
@@ -92,6 +111,15 @@ pub struct Report {
     /// (f).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allocation: Option<allocation::Report>,
+    /// (g).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<requests::Report>,
+    /// (h).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub graph: Option<graph::Report>,
+    /// (i).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub devices: Option<devices::Report>,
 }
 
 /// Measures, and writes the JSON report where that is wanted. `progress` is told each line of the table as soon as it
@@ -114,6 +142,9 @@ pub async fn run(options: Options, mut progress: impl FnMut(&Row)) -> anyhow::Re
         start: None,
         memory: None,
         allocation: None,
+        requests: None,
+        graph: None,
+        devices: None,
     };
     for subject in Subject::ALL.into_iter().filter(|subject| only.contains(subject)) {
         let rows = match subject {
@@ -122,6 +153,9 @@ pub async fn run(options: Options, mut progress: impl FnMut(&Row)) -> anyhow::Re
             Subject::Start => report.start.insert(start::measure(&handler, hello.as_deref()).await?).rows(),
             Subject::Memory => report.memory.insert(memory::measure(&handler, quick).await?).rows(),
             Subject::Allocation => report.allocation.insert(allocation::measure(&handler, quick).await?).rows(),
+            Subject::Requests => report.requests.insert(requests::measure(quick).await?).rows(),
+            Subject::Graph => report.graph.insert(graph::measure(quick).await?).rows(),
+            Subject::Devices => report.devices.insert(devices::measure(quick).await?).rows(),
         };
         rows.iter().for_each(&mut progress);
     }

@@ -1,5 +1,6 @@
-//! Handlers to compare with, started by the Functions host in the function app's place.
+//! What to compare with: handlers that the Functions host starts in the function app's place, and bare servers.
 
+pub mod bare;
 pub mod capture;
 pub mod sample;
 
