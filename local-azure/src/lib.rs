@@ -15,7 +15,7 @@
 //! They share a few seams. Each one's state is one value that changes in one way ([`store`]) and can be kept
 //! ([`data_dir`]), time comes from a
 //! [`clock`], every request passes the [`gate`], and what listens on a port is bound before anything starts
-//! ([`ports`]). What goes wrong on purpose is switched on with [`Faults`]. [`front`] and [`mqtt`] are the two doors that several services share. [`control`] shows what goes on
+//! ([`ports`]). What happens is told by the [`feed`], what goes wrong on purpose is switched on with [`Faults`]. [`front`] and [`mqtt`] are the two doors that several services share. [`control`] shows what goes on
 //! inside, and [`demo`] tells the story that all of this is for.
 
 pub mod certificates;
@@ -31,6 +31,7 @@ pub mod dps;
 pub mod endpoints;
 pub mod event_hubs;
 mod faults;
+pub mod feed;
 pub mod front;
 pub mod functions_host;
 pub mod gate;
@@ -39,10 +40,12 @@ pub mod iot_hub;
 pub mod mqtt;
 pub mod ports;
 mod private_file;
+mod reset;
 mod running;
 pub mod sas;
 pub mod services;
 pub mod store;
 
 pub use faults::{Faults, InjectError};
+pub use reset::ResetError;
 pub use running::{Running, StartError, start};

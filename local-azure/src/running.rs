@@ -9,6 +9,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 
 use crate::{
+    ResetError,
     certificates::{Authority, CertificateError},
     config::{Config, Part},
     control, dps,
@@ -125,6 +126,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     }
     running.serve_plain(control, running.control_router(&config));
     running.compact_when_grown();
+    running.services.feed.pass_on(&running.services, &running.tasks, &running.shutdown);
     if let Err(error) = running.services.functions.ready().await {
         running.stop().await;
         return Err(error.into());
@@ -164,6 +166,15 @@ impl Running {
         Ok(())
     }
 
+    /// Puts everything back to what it is at the start, and returns when the handlers, started anew, answer. Devices
+    /// are disconnected and unknown; addresses and credentials stay.
+    ///
+    /// # Errors
+    /// [`ResetError`].
+    pub async fn reset(&self) -> Result<(), ResetError> {
+        self.services.reset().await
+    }
+
     /// Stops everything and waits until it has ended: no process, connection or listener is left.
     pub async fn stop(self) {
         self.shutdown.cancel();
@@ -197,7 +208,7 @@ impl Running {
     fn control_router(&self, config: &Config) -> Router {
         let Services { tokens, gate, .. } = &self.services;
         let identity = identity::router(tokens.clone(), services::identity_headers(config), Arc::clone(gate));
-        control::router(self.services.clone()).merge(identity)
+        control::router(self.services.clone(), self.shutdown.clone()).merge(identity)
     }
 
     fn serve_https(&self, loopback: Loopback, tls: &Arc<rustls::ServerConfig>) -> io::Result<()> {

@@ -14,6 +14,7 @@ use crate::{
     digital_twins::{self, DigitalTwins, Scheme},
     dps::{self, Dps, EnrollmentGroup, Reprovisioning, Webhook},
     event_hubs::{EventHub, Log},
+    feed::Feed,
     functions_host::{
         self, Blobs, Containers, FunctionKey, FunctionsHost, Program,
         app::{App as FunctionApp, AppSettings},
@@ -55,6 +56,12 @@ pub struct Services {
     pub functions: Arc<FunctionsHost>,
     /// Where all of it is kept; `None` for memory only.
     pub data_dir: Option<Arc<DataDir>>,
+    /// What happens in all of them.
+    pub feed: Feed,
+    /// What is in Azure Digital Twins at the start.
+    pub(crate) graph: Graph,
+    /// Held by a reset.
+    pub(crate) resetting: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Services {
@@ -112,7 +119,23 @@ impl Services {
         };
         let functions = FunctionsHost::start(functions, clock.clone(), Arc::clone(&gate), shutdown.clone())?;
         let functions = Arc::new(functions);
-        Ok(Self { gate, tokens, digital_twins, iot_hubs, dps, event_hubs, blobs, functions, data_dir })
+        let (feed, graph, resetting) = (Feed::new(clock.clone()), config.graph.clone(), Arc::default());
+        let services = Self {
+            gate,
+            tokens,
+            digital_twins,
+            iot_hubs,
+            dps,
+            event_hubs,
+            blobs,
+            functions,
+            data_dir,
+            feed,
+            graph,
+            resetting,
+        };
+        services.feed.observe(&services);
+        Ok(services)
     }
 }
 
@@ -181,28 +204,25 @@ fn digital_twins(
     tokens: &Tokens,
     kept: &mut Kept,
 ) -> Result<Arc<DigitalTwins>, StartError> {
-    let store = kept.store("digital-twins", digital_twins::State::default())?;
-    let instance = |query_lag| {
-        let checked = tokens.clone();
-        DigitalTwins::new(digital_twins::Options {
-            clock: config.clock.clone(),
-            gate: Arc::clone(gate),
-            accepts_token: Arc::new(move |token| checked.whose(identity::DIGITAL_TWINS, token)),
-            query_lag,
-            endpoints: config.adt_endpoints.iter().cloned().collect(),
-            store: store.clone(),
-            scheme: Scheme::Https,
-        })
-    };
+    let checked = tokens.clone();
+    let digital_twins = DigitalTwins::new(digital_twins::Options {
+        clock: config.clock.clone(),
+        gate: Arc::clone(gate),
+        accepts_token: Arc::new(move |token| checked.whose(identity::DIGITAL_TWINS, token)),
+        query_lag: config.query_lag.try_into().unwrap_or(SignedDuration::MAX),
+        endpoints: config.adt_endpoints.iter().cloned().collect(),
+        store: kept.store("digital-twins", digital_twins::State::default())?,
+        scheme: Scheme::Https,
+    });
     // What is kept is what is there.
     if kept.is_new() {
-        // Queries see it at once, however late they see what comes later.
-        load_graph(&config.graph, &instance(SignedDuration::ZERO))?;
+        load_graph(&config.graph, &digital_twins)?;
     }
-    Ok(instance(config.query_lag.try_into().unwrap_or(SignedDuration::MAX)))
+    Ok(digital_twins)
 }
 
-fn load_graph(graph: &Graph, digital_twins: &DigitalTwins) -> Result<(), StartError> {
+/// Loads what is there at the start. Queries see it at once, however late they see what comes later.
+pub(crate) fn load_graph(graph: &Graph, digital_twins: &DigitalTwins) -> Result<(), StartError> {
     let (name, text) = match graph {
         Graph::Empty => return Ok(()),
         Graph::Sample => (PathBuf::from("the sample graph"), compiled_app::SAMPLE_GRAPH.to_owned()),
@@ -216,7 +236,9 @@ fn load_graph(graph: &Graph, digital_twins: &DigitalTwins) -> Result<(), StartEr
     let models = models.map_err(|error| refused(error.to_string()))?;
     digital_twins.upload_models(&models).map_err(|error| refused(error.to_string()))?;
     let graph: Value = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
-    digital_twins.load_graph(&graph).map_err(|error| refused(error.to_string()))
+    digital_twins.load_graph(&graph).map_err(|error| refused(error.to_string()))?;
+    digital_twins.show_to_queries();
+    Ok(())
 }
 
 fn routes(telemetry: &Arc<EventHub>, lifecycle: &Arc<EventHub>) -> Vec<Route> {

@@ -5,7 +5,10 @@
 //! in the change itself, so applying the same changes to the same state always gives the same result. That is what
 //! lets [`crate::data_dir`] keep a state as the changes that led to it.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
@@ -22,34 +25,48 @@ pub trait State: Serialize + DeserializeOwned + Send + Sync + 'static {
 }
 
 /// Guards a [`State`]: many readers, or one decision at a time.
-#[derive(Debug)]
-pub struct Store<S> {
+pub struct Store<S: State> {
     held: Arc<RwLock<Held<S>>>,
     /// Where changes are kept; `None` for a state that lives in memory only.
     journal: Option<Journal>,
 }
 
-#[derive(Debug)]
-struct Held<S> {
+struct Held<S: State> {
     state: S,
     /// How many decisions led to it: what is kept is told apart by it.
     revision: u64,
+    observer: Option<Observer<S>>,
+}
+
+/// Is shown each change, and the state that it is about to happen to.
+type Observer<S> = Box<dyn Fn(&S, &<S as State>::Change) + Send + Sync>;
+
+impl<S: State> Held<S> {
+    fn new(state: S, revision: u64) -> Arc<RwLock<Self>> {
+        Arc::new(RwLock::new(Self { state, revision, observer: None }))
+    }
 }
 
 impl<S: State> Store<S> {
     /// A store in memory that begins with `state`.
     pub fn new(state: S) -> Self {
-        Self { held: Arc::new(RwLock::new(Held { state, revision: 0 })), journal: None }
+        Self { held: Held::new(state, 0), journal: None }
     }
 
     /// A store whose changes go to `journal`, going on from `revision`.
     pub(crate) fn kept(state: S, revision: u64, journal: Journal) -> Self {
-        Self { held: Arc::new(RwLock::new(Held { state, revision })), journal: Some(journal) }
+        Self { held: Held::new(state, revision), journal: Some(journal) }
     }
 
     /// Looks at the state; `look` sees one moment, whatever runs beside it.
     pub fn read<T>(&self, look: impl FnOnce(&S) -> T) -> T {
         look(&self.held.read().unwrap_or_else(PoisonError::into_inner).state)
+    }
+
+    /// Shows each change from now on to `observer`, before it shows to others; there is one observer at a time. It must
+    /// not come back to this store.
+    pub fn observe(&self, observer: impl Fn(&S, &S::Change) + Send + Sync + 'static) {
+        self.held.write().unwrap_or_else(PoisonError::into_inner).observer = Some(Box::new(observer));
     }
 
     /// Decides on the current state and applies what was decided, with no other change in between. Where changes are
@@ -63,6 +80,7 @@ impl<S: State> Store<S> {
     /// restart would forget. The state stays as it was.
     pub fn change<T, E>(&self, decide: impl FnOnce(&S) -> Result<(Vec<S::Change>, T), E>) -> Result<T, E> {
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        let held = &mut *held;
         let (changes, answer) = decide(&held.state)?;
         if changes.is_empty() {
             return Ok(answer);
@@ -72,6 +90,9 @@ impl<S: State> Store<S> {
         }
         held.revision += 1;
         for change in changes {
+            if let Some(observer) = &held.observer {
+                observer(&held.state, &change);
+            }
             held.state.apply(change);
         }
         Ok(answer)
@@ -87,8 +108,14 @@ impl<S: State> Store<S> {
     }
 }
 
+impl<S: State> fmt::Debug for Store<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("state", &std::any::type_name::<S>()).finish_non_exhaustive()
+    }
+}
+
 /// Clones share the state.
-impl<S> Clone for Store<S> {
+impl<S: State> Clone for Store<S> {
     fn clone(&self) -> Self {
         Self { held: Arc::clone(&self.held), journal: self.journal.clone() }
     }

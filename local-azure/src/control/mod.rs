@@ -8,8 +8,11 @@
 //! | `POST /control/faults` | switches a fault on |
 //! | `DELETE /control/faults` | switches all faults off |
 //! | `POST /control/c2d` | 202: a message waits in a device's queue |
+//! | `POST /control/reset` | 204: everything is as at the start |
+//! | `GET /control/events` | what happens, as server-sent events |
 
 mod c2d;
+mod events;
 mod faults;
 mod local_only;
 
@@ -18,12 +21,14 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     extract::State,
+    http::StatusCode,
     middleware,
     response::{IntoResponse as _, Response},
-    routing::get,
+    routing::{get, post},
 };
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     Faults,
@@ -37,15 +42,20 @@ use crate::{
 const DEAD_LETTERS: &str = "dead-letters";
 
 /// The API's routes, closed to pages of other origins.
-pub fn router(services: Services) -> Router {
+///
+/// Streams of events end with `shutdown`.
+pub fn router(services: Services, shutdown: CancellationToken) -> Router {
     let to_devices = c2d::router(services.iot_hubs.clone());
     let faults = faults::router(Faults::of(&services));
+    let events = events::router(services.feed.clone(), shutdown);
     Router::new()
         .route("/control/state", get(state))
         .route("/control/dead-letters", get(dead_letters))
+        .route("/control/reset", post(reset))
         .with_state(services)
         .merge(to_devices)
         .merge(faults)
+        .merge(events)
         .layer(middleware::from_fn(local_only::guard))
 }
 
@@ -133,4 +143,13 @@ async fn state(State(services): State<Services>) -> Response {
 
 async fn dead_letters(State(services): State<Services>) -> Response {
     Json(all_dead_letters(&services)).into_response()
+}
+
+async fn reset(State(services): State<Services>) -> Response {
+    match services.reset().await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({ "message": error.to_string() }))).into_response()
+        }
+    }
 }

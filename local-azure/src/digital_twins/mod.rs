@@ -41,7 +41,7 @@ pub use self::{
     error::{Error, FilterFault, PatchFault, QueryFault, RefusedPart},
     http::{operations, router},
     id::{ETag, InvalidId, JobId, RelationshipId, RouteId, TwinId},
-    state::{Change, State},
+    state::{Change, State, Touched},
 };
 use self::{graph::Graph, models::Models, operations::Put, state::Step, version::ApiVersion, view::DelayedView};
 use crate::{
@@ -175,6 +175,23 @@ impl DigitalTwins {
     pub fn clear(&self) {
         let cleared: Result<(), Error> = self.change(|_state, _now| Ok((vec![Step::Clear], ())));
         debug_assert!(cleared.is_ok(), "clearing is never refused");
+    }
+
+    /// Shows what happens to twins and relationships from now on to `observer`, and when everything is forgotten:
+    /// `None`.
+    pub fn observe(&self, observer: impl Fn(Option<Touched>) + Send + Sync + 'static) {
+        self.store.observe(move |state, change| match change.touched(state) {
+            Some(touched) => observer(Some(touched)),
+            None if change.clears() => observer(None),
+            None => {}
+        });
+    }
+
+    /// Lets queries see at once what is there now, whatever their lag.
+    pub fn show_to_queries(&self) {
+        if let Some(delayed) = &self.delayed {
+            self.store.read(|state| delayed.begin_anew(state.graph.clone()));
+        }
     }
 
     /// Looks at the whole state, for instance to write it down.

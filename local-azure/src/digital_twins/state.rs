@@ -52,6 +52,78 @@ pub(crate) enum Step {
     Clear,
 }
 
+/// What a step does to a twin or a relationship.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "what", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Touched {
+    /// There is a new twin.
+    TwinCreated {
+        /// Its id.
+        twin_id: String,
+        /// Its model.
+        model: String,
+    },
+    /// A twin was patched or replaced.
+    TwinChanged {
+        /// Its id.
+        twin_id: String,
+    },
+    /// A twin is gone.
+    TwinDeleted {
+        /// Its id.
+        twin_id: String,
+    },
+    /// A relationship was created or changed.
+    RelationshipChanged {
+        /// Its id.
+        relationship_id: String,
+        /// Where it begins.
+        source_id: String,
+        /// Where it ends.
+        target_id: String,
+        /// Its name.
+        name: String,
+    },
+    /// A relationship is gone.
+    RelationshipDeleted {
+        /// Its id.
+        relationship_id: String,
+        /// Where it began.
+        source_id: String,
+    },
+}
+
+impl Change {
+    /// What it is about to do to a twin or a relationship of `state`.
+    pub(super) fn touched(&self, state: &State) -> Option<Touched> {
+        let Step::Graph(change) = &self.0 else { return None };
+        Some(match change {
+            GraphChange::PutTwin(twin) => {
+                let twin_id = twin.id.to_string();
+                match state.graph.twin(twin.id.as_str()) {
+                    Some(_) => Touched::TwinChanged { twin_id },
+                    None => Touched::TwinCreated { twin_id, model: twin.model.to_string() },
+                }
+            }
+            GraphChange::DeleteTwin(id) => Touched::TwinDeleted { twin_id: id.to_string() },
+            GraphChange::PutRelationship(relationship) => Touched::RelationshipChanged {
+                relationship_id: relationship.id.to_string(),
+                source_id: relationship.source.to_string(),
+                target_id: relationship.target.to_string(),
+                name: relationship.name.clone(),
+            },
+            GraphChange::DeleteRelationship(source, id) => {
+                Touched::RelationshipDeleted { relationship_id: id.to_string(), source_id: source.to_string() }
+            }
+        })
+    }
+
+    /// Whether it forgets all twins.
+    pub(super) fn clears(&self) -> bool {
+        matches!(self.0, Step::Clear | Step::DeleteAll(_))
+    }
+}
+
 impl store::State for State {
     type Change = Change;
 

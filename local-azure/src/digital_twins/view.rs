@@ -44,6 +44,11 @@ impl DelayedView {
         look(&inner.graph)
     }
 
+    /// Goes on from `graph`, and forgets what is still to come.
+    pub(super) fn begin_anew(&self, graph: Graph) {
+        *self.lock() = Inner { graph, coming: VecDeque::new() };
+    }
+
     /// Forgets everything, what is still to come too.
     pub(super) fn clear(&self) {
         *self.lock() = Inner::default();

@@ -36,13 +36,15 @@ impl Step {
 
 impl Dps {
     /// Makes the device known in its hub, with its keys, and takes it out of the hub where it was before. Nothing
-    /// else runs in between, so that registrations of one device that run at once end in one hub.
+    /// else runs in between, so that registrations of one device that run at once end in one hub, and one that was
+    /// forgotten in none.
     ///
     /// # Errors
     /// [`Failure`] as the device is told.
     pub(super) fn assign(
         &self,
         id: &RegistrationId,
+        operation: &str,
         enrollment: &Enrollment,
         keys: &KeyPair,
         decision: &Decision,
@@ -50,6 +52,9 @@ impl Dps {
         let failed =
             |message: String| Failure { code: 400_207, message: format!("Custom allocation failed: {message}") };
         let _alone = self.assigning();
+        if self.operation(id, operation).is_none() {
+            return Err(failed("the registration was forgotten".into()));
+        }
         let (current, device) = self.store.read(|state| {
             let record = state.get(id);
             let own = || record.map_or(id, |record| &record.id).device_id();

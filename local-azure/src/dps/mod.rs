@@ -19,6 +19,7 @@ use std::{
 
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 use uuid::Uuid;
@@ -95,6 +96,8 @@ pub struct Dps {
     client: reqwest::Client,
     assigning: Mutex<()>,
     allocations: TaskTracker,
+    /// Ends the allocations that are going on.
+    interrupt: watch::Sender<()>,
     clock: Clock,
     gate: Arc<Gate>,
     shutdown: CancellationToken,
@@ -131,6 +134,7 @@ impl Dps {
             client: client.build().map_err(StartError)?,
             assigning: Mutex::new(()),
             allocations: TaskTracker::new(),
+            interrupt: watch::Sender::new(()),
             clock,
             gate,
             shutdown,
@@ -167,6 +171,17 @@ impl Dps {
         self.registration(id).map(|record| answer::registration_state(&record, record.last_outcome()))
     }
 
+    /// Forgets all registrations, also those that are going on: their devices are told that there is no such operation.
+    /// Enrollments are those of the settings again.
+    pub fn clear(&self) {
+        let _alone = self.assigning();
+        let Ok(()) = self.store.change(|_| {
+            let enroll = self.settings.enroll(&State::default(), self.clock.now());
+            Ok::<_, std::convert::Infallible>((std::iter::once(Change::Clear).chain(enroll).collect(), ()))
+        });
+        self.interrupt.send_replace(());
+    }
+
     /// Begins a registration: whether it is done already, and what the device is answered.
     fn register(
         self: &Arc<Self>,
@@ -174,6 +189,8 @@ impl Dps {
         admission: Admission,
         payload: Option<Value>,
     ) -> Result<(bool, Value), Refusal> {
+        // What is begun is either forgotten and interrupted by `clear`, or neither.
+        let alone = self.assigning();
         let Admission { enrollment: name, keys } = admission;
         let enrollment = self.store.read(|state| state.enrollments.get(&name).cloned());
         let enrollment = enrollment.ok_or(Refusal::NotEnrolled)?;
@@ -183,9 +200,12 @@ impl Dps {
             return self.operation(id, &operation_id).ok_or(Refusal::NoSuchOperation);
         }
         let (dps, id, operation) = (Arc::clone(self), id.clone(), operation_id.clone());
+        let mut interrupted = self.interrupt.subscribe();
+        drop(alone);
         self.allocations.spawn(async move {
             tokio::select! {
                 () = dps.shutdown.cancelled() => {}
+                _ = interrupted.changed() => {}
                 () = dps.provision(&id, &operation, (&name, &enrollment), &keys, payload.as_ref()) => {}
             }
         });
@@ -247,7 +267,7 @@ impl Dps {
             policy => allocation::choose(policy, id, current.as_ref(), &hubs),
         };
         let assigned = decided.and_then(|decision| {
-            self.assign(id, enrollment, keys, &decision)?;
+            self.assign(id, operation, enrollment, keys, &decision)?;
             Ok(decision)
         });
         match assigned {

@@ -188,6 +188,8 @@ pub struct Failure {
 pub enum Change {
     /// Operations that have not ended are forgotten.
     Interrupt,
+    /// All records and enrollments are gone.
+    Clear,
     /// A device called register.
     Begin {
         /// The device.
@@ -274,6 +276,7 @@ impl store::State for State {
                     registration.operations.retain(|operation| operation.outcome.is_some());
                 }
             }
+            Change::Clear => *self = Self::default(),
             Change::Begin { id, enrollment, operation, now, etag } => {
                 let record = self.registrations.entry(id.lower()).or_insert_with(|| Registration {
                     id,

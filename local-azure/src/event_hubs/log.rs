@@ -54,6 +54,8 @@ pub enum LogChange {
         /// The last event that stays finished; `None` for none.
         sequence_number: Option<u64>,
     },
+    /// All events and checkpoints are forgotten; numbers begin at 0 again.
+    Clear,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -182,6 +184,10 @@ impl State for Log {
                 if let Some(checkpoint) = checkpoint {
                     *checkpoint = (*checkpoint).min(sequence_number);
                 }
+            }
+            LogChange::Clear => {
+                self.partitions.fill_with(Partition::default);
+                self.groups.values_mut().flatten().for_each(|checkpoint| *checkpoint = None);
             }
         }
     }

@@ -109,16 +109,13 @@ impl EventHub {
         let sequence_number = self.log.change(|log| {
             let event = Arc::new(log.stamp(partition, data, self.clock.now()));
             let sequence_number = event.sequence_number;
+            // Whoever wakes up of this waits for the state, which is locked.
+            if let Some(head) = self.heads.get(partition) {
+                head.send_replace(sequence_number + 1);
+            }
             Ok::<_, std::convert::Infallible>((vec![LogChange::Append { partition, event }], sequence_number))
         });
         let Ok(sequence_number) = sequence_number;
-        if let Some(head) = self.heads.get(partition) {
-            head.send_if_modified(|head| {
-                let moves = *head <= sequence_number;
-                *head = (*head).max(sequence_number + 1);
-                moves
-            });
-        }
         Position { partition, sequence_number }
     }
 
@@ -175,6 +172,18 @@ impl EventHub {
         })?;
         self.checkpoints.send_replace(());
         Ok(())
+    }
+
+    /// Forgets all events and checkpoints; numbers begin at 0 again. Whoever reads should have stopped before.
+    pub fn clear(&self) {
+        let Ok(()) = self.log.change(|_| {
+            // The state is locked: an event that is appended next is the first one.
+            for head in &self.heads {
+                head.send_replace(0);
+            }
+            Ok::<_, std::convert::Infallible>((vec![LogChange::Clear], ()))
+        });
+        self.checkpoints.send_replace(());
     }
 
     /// Waits until a consumer group has events in a partition that it has not finished; gives its checkpoint then.

@@ -59,6 +59,8 @@ pub enum BlobChange {
         /// What it holds from now on.
         blob: Blob,
     },
+    /// All containers are gone.
+    Clear,
     /// A blob is deleted.
     Delete {
         /// Its container.
@@ -115,6 +117,11 @@ impl Blobs {
         deleted
     }
 
+    /// Deletes everything.
+    pub fn clear(&self) {
+        let Ok(()) = self.containers.change(|_| Ok::<_, std::convert::Infallible>((vec![BlobChange::Clear], ())));
+    }
+
     /// Counts writes: changes whenever a blob was written.
     pub fn written(&self) -> watch::Receiver<u64> {
         self.written.subscribe()
@@ -140,6 +147,7 @@ impl State for Containers {
             BlobChange::Put { container, name, blob } => {
                 self.containers.entry(container).or_default().insert(name, blob);
             }
+            BlobChange::Clear => self.containers.clear(),
             BlobChange::Delete { container, name } => {
                 if let Some(blobs) = self.containers.get_mut(&container) {
                     blobs.remove(&name);
@@ -177,6 +185,8 @@ mod tests {
         assert!(blobs.delete("dead-letters", "A/1.json"));
         assert!(!blobs.delete("dead-letters", "A/1.json"));
         assert_eq!(blobs.get("dead-letters", "A/1.json"), None);
+        blobs.clear();
+        assert!(blobs.list("dead-letters", "").is_empty());
         assert_eq!(*blobs.written().borrow(), 3);
     }
 

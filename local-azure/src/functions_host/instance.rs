@@ -8,6 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     invoker::Invoker,
     ownership::Ownership,
+    pause::Pause,
     pump::{Reader, Surroundings},
 };
 
@@ -27,26 +28,34 @@ pub(super) struct Instance {
     pub(super) requests: TaskTracker,
     /// How long the platform takes to start a new host in place of one that stopped.
     pub(super) platform_restart: Duration,
+    pub(super) pause: Pause,
 }
 
 impl Instance {
     /// Runs hosts, one after the other, until `shutdown`: then no new invocation begins, those in flight may end, and
     /// the handler is killed.
     pub(super) async fn run(self: Arc<Self>, around: Surroundings, shutdown: CancellationToken) {
-        while !shutdown.is_cancelled() {
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                () = self.pause.enter() => {}
+            }
             self.ownership.came(self.index);
             self.run_host(&around, &shutdown).await;
             if !shutdown.is_cancelled() {
                 self.ownership.went(self.index);
             }
+            self.pause.leave();
             tokio::select! {
                 () = shutdown.cancelled() => break,
+                () = self.pause.wanted() => {}
                 () = tokio::time::sleep(self.platform_restart) => {}
             }
         }
     }
 
-    /// One host's life: it ends with `shutdown`, or when its handler failed too often.
+    /// One host's life: it ends with `shutdown`, when there is to be none, or when its handler failed too often.
     async fn run_host(self: &Arc<Self>, around: &Surroundings, shutdown: &CancellationToken) {
         let kill = CancellationToken::new();
         // Before anything is read: what the host before left behind is no answer to a new one's calls.
@@ -61,7 +70,15 @@ impl Instance {
                 pumps.shutdown().await;
             }
             () = self.drain(&mut pumps, shutdown, &kill) => {}
+            () = self.end_for_pause(&kill) => {}
         }
+    }
+
+    /// Never ends by itself: it has the handler killed, which ends the host.
+    async fn end_for_pause(&self, kill: &CancellationToken) {
+        self.pause.wanted().await;
+        kill.cancel();
+        std::future::pending::<()>().await;
     }
 
     fn start_pumps(self: &Arc<Self>, around: &Surroundings, shutdown: &CancellationToken) -> JoinSet<()> {

@@ -17,6 +17,7 @@ mod journal;
 mod lease;
 mod output;
 mod ownership;
+mod pause;
 mod pump;
 mod statistics;
 
@@ -45,6 +46,7 @@ use self::{
     journal::Journal,
     lease::Lease,
     ownership::Ownership,
+    pause::Pause,
     pump::{Pump, Surroundings},
     statistics::Counters,
 };
@@ -185,6 +187,7 @@ impl FunctionsHost {
                     invoker: Invoker::new(handler, clients.clone(), app.host.function_timeout),
                     ownership: Arc::clone(&ownership),
                     requests: TaskTracker::new(),
+                    pause: Pause::default(),
                     platform_restart: config.platform_restart,
                 })
             })
@@ -257,6 +260,28 @@ impl FunctionsHost {
         while running.join_next().await.is_some() {}
         self.timed.close();
         self.timed.wait().await;
+    }
+
+    /// Ends every host with its handler, has `meanwhile` done while there is none, and starts new ones, that have
+    /// counted nothing. Returns when their handlers answer.
+    ///
+    /// # Errors
+    /// [`Error::HandlerFailed`] as [`FunctionsHost::ready`].
+    pub async fn restart<T>(&self, meanwhile: impl Future<Output = T>) -> Result<T, Error> {
+        for instance in &self.instances {
+            instance.pause.begin().await;
+        }
+        let done = meanwhile.await;
+        self.ownership.begin_anew();
+        for instance in &self.instances {
+            instance.invoker.handler.begin_anew();
+            instance.pause.end();
+        }
+        tokio::select! {
+            () = self.shutdown.cancelled() => {}
+            ready = self.ready() => ready?,
+        }
+        Ok(done)
     }
 
     /// How the handlers are.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::pump::Pump;
+use super::{pump::Pump, statistics::Counts};
 
 /// Partitions and instances. A partition belongs to one instance, and while that one's host is down, to the next.
 #[derive(Debug)]
@@ -45,6 +45,16 @@ impl Ownership {
             if let Some(next) = next(&up, instance) {
                 pump.lease.give_to(next);
             }
+        }
+    }
+
+    /// All instances are about to have a host, and nothing was counted.
+    pub(super) fn begin_anew(&self) {
+        let mut up = self.up.lock().unwrap_or_else(PoisonError::into_inner);
+        up.fill(true);
+        for pump in &self.pumps {
+            pump.lease.give_to(pump.home(up.len()));
+            pump.counters.count(|counts| *counts = Counts::default());
         }
     }
 

@@ -40,7 +40,7 @@ pub struct FunctionStatistics {
 }
 
 /// An invocation that ended.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Invocation {
     /// Its id, also in the request's `X-Azure-Functions-InvocationId`.

@@ -291,6 +291,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn all_twins_together_take_so_many_patches_and_creations_a_second() {
+        let gate = Gate::new(Rules { digital_twins_limits: true, ..Rules::default() });
+        let twins: Vec<String> = (0..=1_000).map(|n| n.to_string()).collect();
+        let create = |twin| Request { class: Class::CreateOrDelete, operation: "DigitalTwins_Add", ..patch_of(twin) };
+        let mut refused = [0, 0];
+        for twin in &twins {
+            refused[0] += u32::from(gate.pass(patch_of(twin)).await.is_err());
+        }
+        for twin in &twins[..=500] {
+            refused[1] += u32::from(gate.pass(create(twin)).await.is_err());
+        }
+        assert_eq!(refused, [1, 1]);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(gate.pass(patch_of("a")).await.is_ok() && gate.pass(create("a")).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn latency_holds_up_the_service_it_is_set_for_only() {
         let latency = HashMap::from([(Service::DigitalTwins, Duration::from_millis(50))]);
         let gate = Gate::new(Rules { latency, ..Rules::default() });

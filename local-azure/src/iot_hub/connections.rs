@@ -9,7 +9,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{Address, DeviceId};
@@ -18,13 +18,33 @@ use crate::mqtt::{Outgoing, Subscriptions};
 /// Messages that may wait for a slow device before it is disconnected.
 const WAITING: usize = 64;
 
+/// Connections that a listener may be behind.
+const NEWS: usize = 1_024;
+
+/// A device or module connected, or is no longer connected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connected {
+    /// Which.
+    pub at: Address,
+    /// Whether it is connected now.
+    pub is_connected: bool,
+}
+
 /// One connection a device or module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Connections {
     links: Mutex<HashMap<Address, Link>>,
     opened: AtomicU64,
     /// Rings when a device connects or subscribes.
     changed: watch::Sender<()>,
+    news: broadcast::Sender<Connected>,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        let (links, opened, changed) = (Mutex::default(), AtomicU64::default(), watch::Sender::default());
+        Self { links, opened, changed, news: broadcast::Sender::new(NEWS) }
+    }
 }
 
 /// What the hub knows of a device's connections.
@@ -91,6 +111,7 @@ impl Connections {
         link.subscriptions = subscriptions;
         link.seen = Seen { connected: true, changed: Some(now), active: Some(now), model };
         self.changed.send_replace(());
+        self.tell(at, true);
         Connection { number: link.latest, outgoing, queued, closing, subscriptions: link.subscriptions.clone() }
     }
 
@@ -102,6 +123,7 @@ impl Connections {
             link.live = None;
             link.seen.connected = false;
             link.seen.changed = Some(now);
+            self.tell(at, false);
         }
     }
 
@@ -164,8 +186,31 @@ impl Connections {
 
     /// Closes them and forgets everything about them.
     pub(super) fn forget(&self, at: &Address) {
-        self.close(at);
-        self.lock().retain(|address, _| !covers(at, address));
+        self.forget_where(|address| covers(at, address));
+    }
+
+    /// Closes all connections and forgets everything about them.
+    pub(super) fn forget_all(&self) {
+        self.forget_where(|_| true);
+    }
+
+    fn forget_where(&self, is_meant: impl Fn(&Address) -> bool) {
+        for (at, link) in self.lock().extract_if(|at, _| is_meant(at)) {
+            if let Some(live) = link.live {
+                live.closing.cancel();
+                self.tell(&at, false);
+            }
+        }
+    }
+
+    /// Tells each connection that begins or ends from now on. A slow listener loses the oldest.
+    pub(super) fn news(&self) -> broadcast::Receiver<Connected> {
+        self.news.subscribe()
+    }
+
+    fn tell(&self, at: &Address, is_connected: bool) {
+        // Nobody may be listening.
+        let _ = self.news.send(Connected { at: at.clone(), is_connected });
     }
 
     pub(super) fn seen(&self, at: &Address) -> Seen {

@@ -31,10 +31,12 @@ use std::{
 };
 
 use serde::Serialize;
+use tokio::sync::broadcast;
 
 pub(crate) use self::message::MESSAGE_BYTES;
 pub use self::{
     cloud_to_device::{CloudMessage, Queue, Queued},
+    connections::Connected,
     device_twin::{DeviceTwin, TwinPatch},
     error::{Denial, Error},
     message::{Message, TopicError},
@@ -127,6 +129,11 @@ impl IotHub {
         self.connections.connected_devices()
     }
 
+    /// Tells each connection that begins or ends from now on. A slow listener loses the oldest.
+    pub fn connected(&self) -> broadcast::Receiver<Connected> {
+        self.connections.news()
+    }
+
     /// Its numbers.
     pub fn counts(&self) -> Counts {
         Counts {
@@ -134,6 +141,14 @@ impl IotHub {
             connected: self.connections.connected_devices().len(),
             messages: self.messages.load(Ordering::Relaxed),
         }
+    }
+
+    /// Forgets all devices, with their connections, twins and messages, and raises no events.
+    pub fn clear(&self) {
+        let _order = self.in_order();
+        let Ok(()) = self.store.change(|_| Ok::<_, std::convert::Infallible>((vec![Change::Clear], ())));
+        self.connections.forget_all();
+        self.messages.store(0, Ordering::Relaxed);
     }
 
     fn in_order(&self) -> MutexGuard<'_, ()> {

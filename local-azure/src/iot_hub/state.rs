@@ -144,6 +144,8 @@ pub enum Change {
         /// The message's number.
         sequence: u64,
     },
+    /// All devices are gone.
+    Clear,
     /// A device with its modules, or a module, is gone.
     Delete {
         /// Its address.
@@ -237,6 +239,7 @@ impl store::State for State {
                     entry.queue.remove(sequence);
                 }
             }
+            Change::Clear => self.devices.clear(),
             Change::Delete { at } => match at.module {
                 None => {
                     self.devices.remove(&at.device);

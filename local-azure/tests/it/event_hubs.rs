@@ -167,6 +167,23 @@ fn a_group_goes_back_as_far_as_it_is_told_and_as_events_are_there() {
 }
 
 #[tokio::test]
+async fn a_cleared_event_hub_begins_at_the_beginning() {
+    let hub = hub(1);
+    for n in 0..3 {
+        hub.append("a", event([n]));
+    }
+    hub.set_checkpoint("adt-functions", 0, 2).unwrap();
+    hub.clear();
+    assert_eq!((hub.checkpoint("adt-functions", 0), hub.lag("adt-functions")), (Ok(None), Ok(vec![0])));
+    let writer = async {
+        tokio::task::yield_now().await;
+        hub.append("a", event("new"));
+    };
+    assert_eq!(tokio::join!(hub.unfinished("adt-functions", 0), writer).0, Ok(None));
+    assert_eq!(hub.read(0, None, 10)[0].sequence_number, 0);
+}
+
+#[tokio::test]
 async fn a_reader_wakes_up_when_its_group_goes_back() {
     let hub = hub(1);
     for n in 0..3 {

@@ -2,6 +2,7 @@
 //! operators do goes over the wire, and so does most of what is then looked at.
 
 mod chance;
+mod control;
 mod faults;
 mod instances;
 mod interruptions;

@@ -246,6 +246,12 @@ impl Site {
         answer.text().await.unwrap()
     }
 
+    /// Puts everything back to the start.
+    pub async fn reset(&self) {
+        let url = format!("{}/control/reset", self.running.endpoints().control);
+        assert_eq!(self.https.post(url).send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    }
+
     /// Every dead letter, whichever document it is in, in the order of the events.
     pub async fn dead_letters(&self) -> Vec<Value> {
         let documents: Value = serde_json::from_str(&self.control("/control/dead-letters").await).unwrap();

@@ -33,6 +33,8 @@ pub(super) struct Handler {
     console: Arc<Console>,
     phase: watch::Sender<Phase>,
     starts: AtomicU64,
+    /// How many of the starts are not told any more.
+    forgotten: AtomicU64,
     /// Processes up to this one are to be killed, and that is no error of theirs.
     condemned: watch::Sender<u64>,
     /// Processes up to this one are to be killed as if they had crashed.
@@ -102,12 +104,29 @@ impl Handler {
     pub(super) fn new(index: usize, launch: Launch, http: reqwest::Client, console: Arc<Console>) -> Self {
         let phase = watch::Sender::new(Phase::Starting);
         let [condemned, killed, dead] = std::array::from_fn(|_| watch::Sender::new(0));
-        Self { index, launch, http, console, phase, starts: AtomicU64::new(0), condemned, killed, dead }
+        Self {
+            index,
+            launch,
+            http,
+            console,
+            phase,
+            starts: AtomicU64::new(0),
+            forgotten: AtomicU64::new(0),
+            condemned,
+            killed,
+            dead,
+        }
     }
 
     /// A host begins: who calls waits for its first process.
     pub(super) fn begin(&self) {
         self.phase.send_replace(Phase::Starting);
+    }
+
+    /// As [`Handler::begin`]; what was counted is forgotten.
+    pub(super) fn begin_anew(&self) {
+        self.forgotten.store(self.starts.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.begin();
     }
 
     /// The life of one host: runs processes, one after the other, until `stop`, or until errors have become too many.
@@ -226,7 +245,8 @@ impl Handler {
             Phase::Gone => (None, "gone"),
             Phase::Stopped { .. } => (None, "stopped"),
         };
-        HandlerStatus { pid, restarts: self.starts.load(Ordering::Relaxed).saturating_sub(1), state }
+        let starts = self.starts.load(Ordering::Relaxed).saturating_sub(self.forgotten.load(Ordering::Relaxed));
+        HandlerStatus { pid, restarts: starts.saturating_sub(1), state }
     }
 }
 
