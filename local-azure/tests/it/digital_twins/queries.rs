@@ -305,6 +305,25 @@ async fn queries_see_writes_late_and_reads_at_once() {
 }
 
 #[tokio::test]
+async fn a_new_twin_is_not_in_rows_yet_and_a_deleted_one_still_is() {
+    let instance = Instance::with(SignedDuration::from_secs(5), Rules::default(), State::default());
+    instance.service.upload_models(&models()).unwrap();
+    instance.service.load_graph(&graph()).unwrap();
+    instance.service.show_to_queries();
+    let count = "SELECT COUNT() FROM DIGITALTWINS WHERE Name = 'extra'";
+    let mut twin = instance.get("/digitaltwins/r1").await.json();
+    twin["Name"] = json!("extra");
+    assert_eq!(instance.put("/digitaltwins/extra", &twin).await.status, 200);
+    assert_eq!(instance.rows(count).await, [json!({ "COUNT": 0 })]);
+    instance.pass(5);
+    assert_eq!(instance.delete("/digitaltwins/extra").await.status, 204);
+    assert_eq!(instance.get("/digitaltwins/extra").await.status, 404);
+    assert_eq!(instance.rows(count).await, [json!({ "COUNT": 1 })]);
+    instance.pass(5);
+    assert_eq!(instance.rows(count).await, [json!({ "COUNT": 0 })]);
+}
+
+#[tokio::test]
 async fn a_state_that_was_written_down_is_read_again() {
     let instance = Instance::of(&models(), &graph());
     let written = instance.service.read(serde_json::to_string).unwrap();
