@@ -1,4 +1,4 @@
-//! Measures the function app: [`mod@bench`].
+//! Measures the function app ([`mod@bench`]), and puts it under faults ([`soak`]).
 //!
 //! It runs the app as the Functions host would, in a process of its own, on a local-azure within this process
 //! ([`site`]), with devices whose messages are known one by one ([`fleet`]). [`reference`](mod@reference) is what the
@@ -11,4 +11,5 @@ pub mod neighbor;
 pub mod reference;
 pub mod resident;
 pub mod site;
+pub mod soak;
 pub mod webhook;

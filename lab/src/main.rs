@@ -1,10 +1,14 @@
 //! The `lab` program: a command line over the library.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
-use lab::{bench, neighbor, reference};
+use lab::{bench, neighbor, reference, soak};
+use tokio::runtime::Runtime;
+
+/// What still runs in the background is given so long when the program ends.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Measures the function app on a local-azure of its own, and that local-azure.
 #[derive(Debug, Parser)]
@@ -17,6 +21,11 @@ struct Arguments {
 enum Command {
     /// Measure speed and memory, each against something measured in the same run
     Bench(bench::Options),
+    /// Put it under faults, and check what became of everything that was sent
+    Soak(soak::Options),
+    /// The function app; the Functions host starts it
+    #[command(hide = true)]
+    Handler,
     /// The handler that does what the original sample does; the Functions host starts it
     #[command(hide = true)]
     SampleHandler,
@@ -28,18 +37,27 @@ enum Command {
     Neighbor,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Bench(options) => Box::pin(bench(options)).await,
-        Command::SampleHandler => reference::sample::run().await.map(|()| ExitCode::SUCCESS),
-        Command::CaptureHandler => reference::capture::run().await.map(|()| ExitCode::SUCCESS),
-        Command::Neighbor => Box::pin(neighbor::run()).await.map(|()| ExitCode::SUCCESS),
+        // The app brings a runtime of its own.
+        Command::Handler => return local_azure::compiled_app::run_handler(),
+        Command::Bench(options) => block_on(bench(options)),
+        Command::Soak(options) => block_on(soak(options)),
+        Command::SampleHandler => block_on(async { reference::sample::run().await.map(|()| ExitCode::SUCCESS) }),
+        Command::CaptureHandler => block_on(async { reference::capture::run().await.map(|()| ExitCode::SUCCESS) }),
+        Command::Neighbor => block_on(async { Box::pin(neighbor::run()).await.map(|()| ExitCode::SUCCESS) }),
     };
     result.unwrap_or_else(|error| {
         eprintln!("{error:#}");
         ExitCode::FAILURE
     })
+}
+
+fn block_on(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let runtime = Runtime::new()?;
+    let result = runtime.block_on(Box::pin(work));
+    runtime.shutdown_timeout(GRACE);
+    result
 }
 
 /// Whether every figure is as wanted is told by the exit code too.
@@ -51,4 +69,10 @@ async fn bench(options: bench::Options) -> anyhow::Result<ExitCode> {
     })
     .await?;
     Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+/// So is whether anything was violated.
+async fn soak(options: soak::Options) -> anyhow::Result<ExitCode> {
+    let violations = soak::run(options, |text| println!("{text}")).await?;
+    Ok(if violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -14,6 +14,7 @@ use local_azure::{
     config::{App, Config},
     event_hubs::EventHub,
     gate::Service,
+    iot_hub::HostName,
     services::Services,
 };
 use tempfile::TempDir;
@@ -57,6 +58,10 @@ pub struct Plan {
     pub adt_limits: bool,
     /// How late queries see a change.
     pub query_lag: Duration,
+    /// Host names of the linked hubs.
+    pub hubs: Vec<HostName>,
+    /// How long the platform takes to start a new host.
+    pub platform_restart: Duration,
     /// Further app settings.
     pub settings: Vec<(String, String)>,
 }
@@ -66,7 +71,8 @@ impl Plan {
     #[must_use]
     pub fn new(handler: Handler) -> Self {
         let (adt_latency, query_lag) = (Duration::ZERO, Duration::ZERO);
-        Self { handler, adt_latency, adt_limits: false, query_lag, settings: Vec::new() }
+        let (hubs, platform_restart) = (vec![HostName::new("localhost")], Duration::from_secs(5));
+        Self { handler, adt_latency, adt_limits: false, query_lag, hubs, platform_restart, settings: Vec::new() }
     }
 
     /// The same with one more app setting.
@@ -103,6 +109,8 @@ impl Site {
         config.adt_latency = plan.adt_latency;
         config.adt_limits = plan.adt_limits;
         config.query_lag = plan.query_lag;
+        config.hub_names = plan.hubs.clone();
+        config.platform_restart = plan.platform_restart;
         config.app_settings = plan.settings.clone();
         config.app_settings.extend(description(&plan.handler)?);
         let running = local_azure::start(config).await?;

@@ -1,18 +1,26 @@
 //! The allocation function, called as DPS calls it.
 
-use anyhow::Context as _;
 use local_azure::endpoints::Endpoints;
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 
 use crate::fleet::THERMOSTAT;
 
-/// The webhook of an enrollment group with custom allocation, linked to one hub.
+/// The webhook of an enrollment group with custom allocation.
 #[derive(Debug, Clone)]
 pub struct Webhook {
     client: Client,
     url: String,
-    hub: String,
+    hubs: Vec<String>,
+}
+
+/// Where DPS knows a device to be (DPS: custom allocation concepts).
+#[derive(Debug, Clone, Copy)]
+pub struct Current<'a> {
+    /// Its id in the hub.
+    pub device: &'a str,
+    /// The hub's host name.
+    pub hub: &'a str,
 }
 
 /// What it answered.
@@ -20,6 +28,8 @@ pub struct Webhook {
 pub struct Allocation {
     /// `tags.dtId`.
     pub twin: String,
+    /// The hub's host name.
+    pub hub: String,
     /// The initial device twin.
     pub initial_twin: Value,
 }
@@ -39,47 +49,68 @@ impl Webhook {
     /// The webhook of a local-azure.
     ///
     /// # Errors
-    /// When there is no HTTP client, or no hub.
+    /// When there is no HTTP client.
     pub fn new(endpoints: &Endpoints) -> anyhow::Result<Self> {
-        let hub = endpoints.iot_hubs.first().context("local-azure has no hub")?.host_name.clone();
+        let hubs = endpoints.iot_hubs.iter().map(|hub| hub.host_name.clone()).collect();
         let client = Client::builder().no_proxy().build()?;
-        Ok(Self { client, url: endpoints.webhook_url.clone(), hub })
+        Ok(Self { client, url: endpoints.webhook_url.clone(), hubs })
     }
 
-    /// Asks for a device; `current` is the id of the device in the hub, where it was assigned before (DPS: custom
-    /// allocation concepts).
+    /// Host names of all linked hubs.
+    #[must_use]
+    pub fn hubs(&self) -> &[String] {
+        &self.hubs
+    }
+
+    /// Asks for a device that may go to any of the `linked` hubs; `current` where it was assigned before.
     ///
     /// # Errors
     /// [`NotAllocated`].
-    pub async fn allocate(&self, registration_id: &str, current: Option<&str>) -> Result<Allocation, NotAllocated> {
-        let mut context = json!({
-            "registrationId": registration_id, "symmetricKey": {}, "payload": { "modelId": THERMOSTAT },
-        });
-        if let (Some(device), Some(members)) = (current, context.as_object_mut()) {
-            members.insert("currentIotHubHostName".to_owned(), self.hub.as_str().into());
-            members.insert("currentDeviceId".to_owned(), device.into());
-        }
-        let request = json!({
-            "enrollmentGroup": {
-                "enrollmentGroupId": "adt-devices", "attestation": { "type": "symmetricKey" },
-                "capabilities": { "iotEdge": false }, "etag": "\"0000\"", "provisioningStatus": "enabled",
-                "reprovisionPolicy": { "updateHubAssignment": true, "migrateDeviceData": true },
-                "allocationPolicy": "custom", "iotHubs": [self.hub],
-            },
-            "deviceRuntimeContext": context,
-            "linkedHubs": [self.hub],
-        });
+    pub async fn allocate(
+        &self,
+        registration_id: &str,
+        current: Option<Current<'_>>,
+        linked: &[String],
+    ) -> Result<Allocation, NotAllocated> {
+        let request = self.client.post(&self.url).json(&question(registration_id, current, linked));
         let later = |error: reqwest::Error| NotAllocated::Later(error.without_url().to_string());
-        let response = self.client.post(&self.url).json(&request).send().await.map_err(later)?;
+        let response = request.send().await.map_err(later)?;
         let (status, body) = (response.status(), response.bytes().await.map_err(later)?);
         let told = || format!("{status}: {}", body.escape_ascii());
         if status >= StatusCode::TOO_MANY_REQUESTS {
             return Err(NotAllocated::Later(told()));
         }
-        let answer: Option<Value> = serde_json::from_slice(&body).ok().filter(|_| status.is_success());
-        let initial_twin = answer.and_then(|answer| answer.get("initialTwin").cloned());
-        let twin = initial_twin.as_ref().and_then(|twin| Some(twin.pointer("/tags/dtId")?.as_str()?.to_owned()));
-        let (Some(twin), Some(initial_twin)) = (twin, initial_twin) else { return Err(NotAllocated::Refused(told())) };
-        Ok(Allocation { twin, initial_twin })
+        let answer = serde_json::from_slice(&body).ok().filter(|_| status.is_success());
+        answer.and_then(|answer| Allocation::read(&answer)).ok_or_else(|| NotAllocated::Refused(told()))
+    }
+}
+
+fn question(registration_id: &str, current: Option<Current<'_>>, linked: &[String]) -> Value {
+    let mut context = json!({
+        "registrationId": registration_id, "symmetricKey": {}, "payload": { "modelId": THERMOSTAT },
+    });
+    if let (Some(current), Some(members)) = (current, context.as_object_mut()) {
+        members.insert("currentIotHubHostName".to_owned(), current.hub.into());
+        members.insert("currentDeviceId".to_owned(), current.device.into());
+    }
+    json!({
+        "enrollmentGroup": {
+            "enrollmentGroupId": "adt-devices", "attestation": { "type": "symmetricKey" },
+            "capabilities": { "iotEdge": false }, "etag": "\"0000\"", "provisioningStatus": "enabled",
+            "reprovisionPolicy": { "updateHubAssignment": true, "migrateDeviceData": true },
+            "allocationPolicy": "custom", "iotHubs": linked,
+        },
+        "deviceRuntimeContext": context,
+        "linkedHubs": linked,
+    })
+}
+
+impl Allocation {
+    fn read(answer: &Value) -> Option<Self> {
+        Some(Self {
+            twin: answer.pointer("/initialTwin/tags/dtId")?.as_str()?.to_owned(),
+            hub: answer.get("iotHubHostName")?.as_str()?.to_owned(),
+            initial_twin: answer.get("initialTwin")?.clone(),
+        })
     }
 }

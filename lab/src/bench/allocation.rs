@@ -109,7 +109,7 @@ fn requests(site: &Site) -> f64 {
 }
 
 async fn allocate(webhook: &Webhook, id: String) -> anyhow::Result<()> {
-    let allocation = webhook.allocate(&id, None).await?;
+    let allocation = webhook.allocate(&id, None, webhook.hubs()).await?;
     ensure!(allocation.twin == id, "{id} was answered the twin {}", allocation.twin);
     Ok(())
 }

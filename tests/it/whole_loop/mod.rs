@@ -13,4 +13,5 @@ mod reconcile;
 mod registrations;
 mod secrets;
 mod site;
+mod soak;
 mod telemetry;
