@@ -12,6 +12,8 @@ pub mod binding;
 pub mod dead_letter;
 pub mod device;
 pub mod digital_twins;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod host;
 pub mod lifecycle;
 pub mod logging;

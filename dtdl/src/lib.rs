@@ -31,6 +31,8 @@ mod class;
 mod contents;
 mod context;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod interface;
 mod model_id;
 mod model_set;

@@ -34,6 +34,8 @@ mod faults;
 pub mod feed;
 pub mod front;
 pub mod functions_host;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod gate;
 pub mod identity;
 pub mod iot_hub;

@@ -15,6 +15,8 @@
 mod document;
 mod error;
 mod event_route;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod graph;
 mod http;
 mod id;

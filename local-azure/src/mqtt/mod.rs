@@ -4,6 +4,8 @@
 //! TLS, CONNECT, keep-alive, acknowledgements, subscriptions) is here; what a message means is theirs.
 
 mod connection;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod session;
 mod subscriptions;
 mod web_socket;
