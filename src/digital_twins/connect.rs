@@ -11,6 +11,8 @@ use azure_identity::{
     ClientSecretCredential, ClientSecretCredentialOptions, DeveloperToolsCredential, ManagedIdentityCredential,
     ManagedIdentityCredentialOptions, UserAssignedId,
 };
+use rustls::RootCertStore;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use super::Client;
 use super::deferred::{DeferredClient, Preparation};
@@ -105,21 +107,17 @@ pub(super) fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, 
 /// The certificates in `ca_file`, each of which can be trusted.
 fn roots(ca_file: Option<&Path>) -> Result<Vec<reqwest::Certificate>, ConnectError> {
     let Some(path) = ca_file else { return Ok(Vec::new()) };
-    let roots = certificates(path)?;
-    // To read what stands in them takes a client, which without the system's roots is quickly made.
-    let trial = reqwest::Client::builder().tls_certs_only(roots.clone()).no_proxy().build();
-    let unusable = |error| ConnectError::NoCertificate { path: path.to_owned(), reason: chain(&error) };
-    trial.map(|_| roots).map_err(unusable)
-}
-
-fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, ConnectError> {
-    let pem = std::fs::read(path).map_err(|source| ConnectError::CaFile { path: path.to_owned(), source })?;
     let unusable = |reason: String| ConnectError::NoCertificate { path: path.to_owned(), reason };
-    match reqwest::Certificate::from_pem_bundle(&pem) {
-        Ok(certificates) if certificates.is_empty() => Err(unusable("it holds no PEM certificate".to_owned())),
-        Ok(certificates) => Ok(certificates),
-        Err(error) => Err(unusable(chain(&error))),
+    let pem = std::fs::read(path).map_err(|source| ConnectError::CaFile { path: path.to_owned(), source })?;
+    let mut trusted = RootCertStore::empty();
+    let mut roots = Vec::new();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
+        roots.push(reqwest::Certificate::from_der(&certificate).map_err(|error| unusable(chain(&error)))?);
+        // Reads what stands in it, which a client does only when it is made.
+        trusted.add(certificate).map_err(|error| unusable(error.to_string()))?;
     }
+    if roots.is_empty() { Err(unusable("it holds no PEM certificate".to_owned())) } else { Ok(roots) }
 }
 
 /// The credential that the settings choose.

@@ -200,10 +200,10 @@ impl Policy for Pace {
         let class = ctx.value::<Class>().copied().unwrap_or(Class::Read);
         let turn = self.wait_for_turn(class).await?;
         let response = pass_on(ctx, request, next).await?;
-        let (status, pause) = (response.status(), retry_after(response.headers()));
-        self.with(class, |bucket, now| match status {
-            StatusCode::TooManyRequests => bucket.throttled(turn, pause.unwrap_or(DEFAULT_PAUSE), now),
-            StatusCode::ServiceUnavailable => bucket.pause(pause.unwrap_or_default(), now),
+        let pause = || retry_after(response.headers());
+        self.with(class, |bucket, now| match response.status() {
+            StatusCode::TooManyRequests => bucket.throttled(turn, pause().unwrap_or(DEFAULT_PAUSE), now),
+            StatusCode::ServiceUnavailable => bucket.pause(pause().unwrap_or_default(), now),
             status if status.is_success() => bucket.succeeded(now),
             _ => {}
         });
@@ -212,6 +212,8 @@ impl Policy for Pace {
 }
 
 /// `Retry-After` in seconds: the form that the service uses.
+///
+/// To look for a header that is not there is slow where `RUST_BACKTRACE` is set: for answers that may have it only.
 pub(super) fn retry_after(headers: &Headers) -> Option<Duration> {
     headers.get_optional_str(&RETRY_AFTER)?.trim().parse().ok().map(Duration::from_secs)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 use azure_core::error::ErrorKind;
-use azure_core::http::headers::Headers;
+use azure_core::http::headers::{CLIENT_REQUEST_ID, Headers};
 use azure_core::http::policies::auth::BearerTokenAuthorizationPolicy;
 use azure_core::http::policies::{Policy, PolicyResult, RetryHeaders};
 use azure_core::http::{
@@ -17,6 +17,7 @@ use azure_core::time::Duration as AzureDuration;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use serde::Deserialize;
+use uuid::Uuid;
 
 use super::pace::{Class, Pace, Refused, retry_after};
 use super::{Error, Usage};
@@ -77,6 +78,9 @@ impl Wire {
 
     async fn deliver(&self, operation: &'static str, class: Class, mut request: Request) -> Result<Answer, Error> {
         let context = Context::new().with_value(class);
+        // The pipeline gives one to requests without, but finds out by an error, which under `RUST_BACKTRACE` records
+        // the whole stack: most of what a request costs in a static binary.
+        request.insert_header(CLIENT_REQUEST_ID, Uuid::new_v4().to_string());
         let options = PipelineStreamOptions { skip_checks: true, ..PipelineStreamOptions::default() };
         let answer = async {
             let response = self.pipeline.stream(&context, &mut request, Some(options)).await?;
