@@ -70,15 +70,13 @@ fn check(schema: &Schema, document: &Value) {
 }
 
 #[cfg(test)]
+#[path = "../../fuzz/replay.rs"]
+mod replay;
+
+#[cfg(test)]
 mod tests {
     #[test]
     fn the_seeds_of_models_hold() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/seeds/models");
-        let mut count = 0;
-        for file in std::fs::read_dir(folder).unwrap() {
-            super::models(&std::fs::read(file.unwrap().path()).unwrap());
-            count += 1;
-        }
-        assert!(count > 5, "{folder} has {count} seeds");
+        super::replay::replay("models", super::models);
     }
 }

@@ -43,18 +43,13 @@ pub fn topic(text: &[u8]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+#[path = "../../fuzz/replay.rs"]
+mod replay;
 
-    fn replay(target: &str, run: impl Fn(&[u8])) {
-        let folder = format!("{}/../fuzz/seeds/{target}", env!("CARGO_MANIFEST_DIR"));
-        let mut count = 0;
-        for file in std::fs::read_dir(&folder).unwrap() {
-            run(&std::fs::read(file.unwrap().path()).unwrap());
-            count += 1;
-        }
-        assert!(count > 5, "{folder} has {count} seeds");
-    }
+#[cfg(test)]
+mod tests {
+    use super::replay::replay;
+    use super::*;
 
     #[test]
     fn the_seeds_of_queries_hold() {
