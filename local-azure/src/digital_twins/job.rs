@@ -52,7 +52,7 @@ pub(crate) enum Status {
 
 /// A status and since when a job has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Progress {
+pub(crate) struct Progress {
     status: Status,
     since: Timestamp,
 }
@@ -80,7 +80,28 @@ fn after(time: Timestamp, wait: SignedDuration) -> Timestamp {
     time.saturating_add(wait).unwrap_or(Timestamp::MAX)
 }
 
-impl ImportJob {
+/// What both kinds of job have in common.
+pub(crate) trait Job {
+    fn created(&self) -> Timestamp;
+
+    fn progress(&self, now: Timestamp) -> Progress;
+
+    /// Whether it still has an end before it.
+    fn is_active(&self, now: Timestamp) -> bool {
+        self.progress(now).finished().is_none()
+    }
+
+    /// Whether it is still remembered.
+    fn is_kept(&self, now: Timestamp) -> bool {
+        now < after(self.created(), KEPT)
+    }
+}
+
+impl Job for ImportJob {
+    fn created(&self) -> Timestamp {
+        self.created
+    }
+
     fn progress(&self, now: Timestamp) -> Progress {
         match self.cancelled {
             None => Progress::of(self.created, now, Status::Failed),
@@ -88,17 +109,19 @@ impl ImportJob {
             Some(at) => Progress { status: Status::Cancelled, since: after(at, CANCELLING) },
         }
     }
+}
 
-    /// Whether it still has an end before it.
-    pub(crate) fn is_active(&self, now: Timestamp) -> bool {
-        self.progress(now).finished().is_none()
+impl Job for DeleteJob {
+    fn created(&self) -> Timestamp {
+        self.created
     }
 
-    /// Whether it is still remembered.
-    pub(crate) fn is_kept(&self, now: Timestamp) -> bool {
-        now < after(self.created, KEPT)
+    fn progress(&self, now: Timestamp) -> Progress {
+        Progress::of(self.created, now, Status::Succeeded)
     }
+}
 
+impl ImportJob {
     /// The job as clients see it.
     pub(crate) fn wire(&self, now: Timestamp) -> impl Serialize + '_ {
         let progress = self.progress(now);
@@ -117,20 +140,6 @@ impl ImportJob {
 }
 
 impl DeleteJob {
-    /// Whether it still has an end before it.
-    pub(crate) fn is_active(&self, now: Timestamp) -> bool {
-        self.progress(now).finished().is_none()
-    }
-
-    /// Whether it is still remembered.
-    pub(crate) fn is_kept(&self, now: Timestamp) -> bool {
-        now < after(self.created, KEPT)
-    }
-
-    fn progress(&self, now: Timestamp) -> Progress {
-        Progress::of(self.created, now, Status::Succeeded)
-    }
-
     /// The job as clients see it.
     pub(crate) fn wire(&self, now: Timestamp) -> impl Serialize + '_ {
         let progress = self.progress(now);

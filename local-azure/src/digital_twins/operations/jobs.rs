@@ -1,6 +1,6 @@
 //! Operations on import and delete jobs.
 
-use std::{num::NonZeroUsize, ops::Bound};
+use std::{collections::BTreeMap, num::NonZeroUsize, ops::Bound};
 
 use jiff::Timestamp;
 use url::Url;
@@ -10,7 +10,7 @@ use crate::digital_twins::{
     DigitalTwins,
     error::Error,
     id::JobId,
-    job::{DeleteJob, ImportJob},
+    job::{DeleteJob, ImportJob, Job},
     state::{State, Step},
 };
 
@@ -36,11 +36,7 @@ impl DigitalTwins {
         look: impl Fn(&ImportJob, Timestamp) -> T,
     ) -> (Vec<T>, Option<JobId>) {
         let now = self.clock.now();
-        self.store.read(|state| {
-            let jobs = state.jobs.imports.range::<JobId, _>(behind(after)).filter(|(_, job)| job.is_kept(now));
-            let (jobs, last) = page(jobs, size);
-            (jobs.into_iter().map(|job| look(job, now)).collect(), last)
-        })
+        self.store.read(|state| list(&state.jobs.imports, after, size, now, look))
     }
 
     /// Takes an import job, and looks at it.
@@ -142,26 +138,35 @@ impl DigitalTwins {
         look: impl Fn(&DeleteJob, Timestamp) -> T,
     ) -> (Vec<T>, Option<JobId>) {
         let now = self.clock.now();
-        self.store.read(|state| {
-            let jobs = state.jobs.deletions.range::<JobId, _>(behind(after)).filter(|(_, job)| job.is_kept(now));
-            let (jobs, last) = page(jobs, size);
-            (jobs.into_iter().map(|job| look(job, now)).collect(), last)
-        })
+        self.store.read(|state| list(&state.jobs.deletions, after, size, now, look))
     }
 }
 
-fn behind(last: Option<&JobId>) -> (Bound<&JobId>, Bound<&JobId>) {
-    (last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)
+/// A page of those behind `after` that are still remembered, each as `look` made it.
+fn list<J: Job, T>(
+    jobs: &BTreeMap<JobId, J>,
+    after: Option<&JobId>,
+    size: NonZeroUsize,
+    now: Timestamp,
+    look: impl Fn(&J, Timestamp) -> T,
+) -> (Vec<T>, Option<JobId>) {
+    let behind = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+    let jobs = jobs.range::<JobId, _>(behind).filter(|(_, job)| job.is_kept(now));
+    let (jobs, last) = page(jobs, size);
+    (jobs.into_iter().map(|job| look(job, now)).collect(), last)
 }
 
 fn import_job<'s>(state: &'s State, id: &JobId, now: Timestamp) -> Result<&'s ImportJob, Error> {
-    let job = state.jobs.imports.get(id).filter(|job| job.is_kept(now));
-    job.ok_or_else(|| Error::JobNotFound(id.clone()))
+    kept(&state.jobs.imports, id, now).ok_or_else(|| Error::JobNotFound(id.clone()))
 }
 
 fn delete_job<'s>(state: &'s State, id: &JobId, now: Timestamp) -> Result<&'s DeleteJob, Error> {
-    let job = state.jobs.deletions.get(id).filter(|job| job.is_kept(now));
-    job.ok_or_else(|| Error::DeleteJobNotFound(id.clone()))
+    kept(&state.jobs.deletions, id, now).ok_or_else(|| Error::DeleteJobNotFound(id.clone()))
+}
+
+/// The job of this id, while it is remembered.
+fn kept<'s, J: Job>(jobs: &'s BTreeMap<JobId, J>, id: &JobId, now: Timestamp) -> Option<&'s J> {
+    jobs.get(id).filter(|job| job.is_kept(now))
 }
 
 /// One job runs at a time.
