@@ -108,11 +108,7 @@ pub(super) async fn attestation(
 pub(super) async fn groups(State(dps): Served, headers: HeaderMap, body: Bytes) -> Result<Response, Error> {
     dps.serve(&headers, "QueryEnrollmentGroups", "", |dps| {
         everything(&body)?;
-        let found = dps.store.read(|state| {
-            let shown = state.enrollments.groups().map(|(name, enrollment)| dps.show(&name, enrollment));
-            page(&headers, shown)
-        });
-        Ok(listed(found, "enrollmentGroup"))
+        Ok(dps.store.read(|state| shown(dps, &headers, state.enrollments.groups(), "enrollmentGroup")))
     })
     .await
 }
@@ -120,11 +116,7 @@ pub(super) async fn groups(State(dps): Served, headers: HeaderMap, body: Bytes) 
 pub(super) async fn individual(State(dps): Served, headers: HeaderMap, body: Bytes) -> Result<Response, Error> {
     dps.serve(&headers, "QueryEnrollments", "", |dps| {
         everything(&body)?;
-        let found = dps.store.read(|state| {
-            let shown = state.enrollments.individual().map(|(name, enrollment)| dps.show(&name, enrollment));
-            page(&headers, shown)
-        });
-        Ok(listed(found, "enrollment"))
+        Ok(dps.store.read(|state| shown(dps, &headers, state.enrollments.individual(), "enrollment")))
     })
     .await
 }
@@ -139,6 +131,16 @@ fn everything(body: &[u8]) -> Result<(), Error> {
         ["*"] | ["select", "*"] | ["select", "*", "from", _] => Ok(()),
         _ => Err(Error::Invalid("local-azure answers no other query than SELECT *".to_owned())),
     }
+}
+
+/// A page of enrollments.
+fn shown<'s>(
+    dps: &Dps,
+    headers: &HeaderMap,
+    all: impl Iterator<Item = (EnrollmentName, &'s Enrollment)>,
+    kind: &'static str,
+) -> Response {
+    listed(page(headers, all.map(|(name, enrollment)| dps.show(&name, enrollment))), kind)
 }
 
 /// A page with the headers that tell what it holds and whether there is more.
