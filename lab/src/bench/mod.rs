@@ -85,7 +85,7 @@ impl std::fmt::Display for Subject {
 }
 
 /// Everything that was measured.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// When it began.
@@ -132,20 +132,8 @@ pub async fn run(options: Options, mut progress: impl FnMut(&Row)) -> anyhow::Re
     anyhow::ensure!(handler.is_file(), "there is no handler {}; build it with --profile dist", handler.display());
     let cores = thread::available_parallelism()?.get();
     progress(&Row::new("cores", cores.to_string()));
-    let mut report = Report {
-        time: Timestamp::now(),
-        cores,
-        handler: std::path::absolute(&handler)?,
-        quick,
-        telemetry: None,
-        decode: None,
-        start: None,
-        memory: None,
-        allocation: None,
-        requests: None,
-        graph: None,
-        devices: None,
-    };
+    let mut report =
+        Report { time: Timestamp::now(), cores, handler: std::path::absolute(&handler)?, quick, ..Report::default() };
     for subject in Subject::ALL.into_iter().filter(|subject| only.contains(subject)) {
         let rows = match subject {
             Subject::Telemetry => report.telemetry.insert(telemetry::measure(&handler, quick).await?).rows(),
