@@ -47,7 +47,18 @@ pub enum PortError {
         /// The option that sets it.
         option: &'static str,
     },
-    /// The system refuses, for instance a port below 1024 to an ordinary user.
+    /// It is not for everybody, as ports below 1024 are not.
+    #[error(
+        "this user may not listen on port {port}: choose another one with {option}, run as root, or let every user have \
+         it (on Linux: sudo sysctl net.ipv4.ip_unprivileged_port_start={port})"
+    )]
+    Denied {
+        /// The port.
+        port: u16,
+        /// The option that sets it.
+        option: &'static str,
+    },
+    /// The system refuses for another reason.
     #[error("cannot listen on port {port}: {source}; choose another one with {option}")]
     Refused {
         /// The port.
@@ -104,6 +115,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 fn refused(port: u16, option: &'static str, source: io::Error) -> PortError {
     match source.kind() {
         io::ErrorKind::AddrInUse => PortError::Taken { port, option },
+        io::ErrorKind::PermissionDenied => PortError::Denied { port, option },
         _ => PortError::Refused { port, option, source },
     }
 }
@@ -123,6 +135,19 @@ mod tests {
                 first.port
             )
         );
+    }
+
+    /// Whether a test may listen on port 443 depends on who runs it, so the system's answer stands here.
+    #[test]
+    fn a_port_that_is_not_for_this_user_is_named_with_what_to_do() {
+        let error = refused(443, "--https-port", io::ErrorKind::PermissionDenied.into());
+        assert_eq!(
+            error.to_string(),
+            "this user may not listen on port 443: choose another one with --https-port, run as root, or let every \
+             user have it (on Linux: sudo sysctl net.ipv4.ip_unprivileged_port_start=443)"
+        );
+        let error = refused(443, "--https-port", io::ErrorKind::OutOfMemory.into());
+        assert_eq!(error.to_string(), "cannot listen on port 443: out of memory; choose another one with --https-port");
     }
 
     #[tokio::test]

@@ -27,7 +27,15 @@ pub(super) fn line(text: &str) {
 
 /// Why the program fails, with all that led to it on one line.
 pub(super) fn error(error: &anyhow::Error) {
-    let _ = writeln!(stderr(), "local-azure: {error:#}");
+    let _ = writeln!(stderr(), "local-azure: {}", on_one_line(error));
+}
+
+/// An error with its causes; those that are told already are not repeated.
+fn on_one_line(error: &anyhow::Error) -> String {
+    let texts = error.chain().map(ToString::to_string);
+    texts
+        .reduce(|told, cause| if told.contains(&cause) { told } else { format!("{told}: {cause}") })
+        .unwrap_or_default()
 }
 
 /// Where everything is.
@@ -72,4 +80,22 @@ pub(super) fn what_next(endpoints: &Endpoints) {
     line(&format!("  curl {}/control/state", endpoints.control));
     line(&format!("  curl {}/control/dead-letters", endpoints.control));
     line("or stop it and let a device of your own register: see \"A device of your own\" in README.md.");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, path::PathBuf};
+
+    use anyhow::Context as _;
+    use local_azure::StartError;
+
+    use super::*;
+
+    #[test]
+    fn each_cause_of_an_error_is_told_once() {
+        let source = io::Error::other("no such file");
+        let error = StartError::GraphFile { path: PathBuf::from("graph.json"), source };
+        let error = Err::<(), _>(error).context("cannot start").unwrap_err();
+        assert_eq!(on_one_line(&error), "cannot start: cannot read the graph graph.json: no such file");
+    }
 }
