@@ -109,6 +109,8 @@ struct BatchMetadata<'a> {
     properties_array: Option<&'a RawValue>,
     #[serde(borrow)]
     system_properties_array: Option<&'a RawValue>,
+    /// Of a single event.
+    system_properties: Option<serde::de::IgnoredAny>,
     #[serde(borrow)]
     sequence_number_array: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -138,6 +140,27 @@ struct RetryMembers {
     max_retry_count: Option<i64>,
 }
 
+impl BatchMetadata<'_> {
+    /// The host makes an event of what somebody gives it in `POST /admin/functions/{name}`: it comes in a batch, with
+    /// the metadata of a single event (azure-sdk-for-net, `EventHubTriggerBindingStrategy.cs`, `ConvertFromString`).
+    /// No other batch is without arrays.
+    fn is_of_an_invocation_by_hand(&self) -> bool {
+        self.system_properties.is_some() && self.properties_array.is_none() && self.system_properties_array.is_none()
+    }
+}
+
+/// An event that was never in an event hub. Nobody sent it: whatever its metadata say, they are not IoT Hub's word.
+fn by_hand(body: Bytes) -> Event {
+    Event {
+        body,
+        properties: Properties::default(),
+        system: Properties::default(),
+        sequence_number: None,
+        offset: None,
+        enqueued_time: None,
+    }
+}
+
 impl EventBatch {
     /// Reads the body of an Event Hub invocation (cardinality `many`).
     ///
@@ -150,6 +173,9 @@ impl EventBatch {
         let count = bodies.len();
         if count == 0 || count > MAX_EVENTS {
             return Err(DecodeError::Count(count));
+        }
+        if let ([body], true) = (bodies.as_slice(), metadata.is_of_an_invocation_by_hand()) {
+            return Ok(Self { events: vec![by_hand(body.clone())], retry: None, partition: Partition::default() });
         }
         let array = Arrays { events: count };
         let properties: Vec<Option<Properties>> = array.required("PropertiesArray", metadata.properties_array)?;

@@ -202,6 +202,29 @@ fn events_that_come_one_by_one_are_not_trusted() {
     }
 }
 
+/// What the host sends for `POST /admin/functions/{name}`: a batch of one with the metadata of a single event.
+#[test]
+fn an_event_by_hand_has_no_sender_whatever_its_metadata_say() {
+    let mut body = json!({
+        "Data": { "events": r#"["eyJUZW1wZXJhdHVyZSI6MjEuNX0="]"# },
+        "Metadata": {
+            "Offset": r#""-1""#, "SequenceNumber": "-9223372036854775808", "EnqueuedTimeUtc": "0001-01-01T00:00:00",
+            "Properties": { "dtId": "pump-1" },
+            "SystemProperties": { "SequenceNumber": i64::MIN, "iothub-connection-device-id": "pump-1" },
+            "sys": { "MethodName": "DeviceTelemetryToTwinFunc" },
+        },
+    });
+    let batch = EventBatch::decode(body.to_string().as_bytes(), DataType::Binary).unwrap();
+    let [event] = batch.events.as_slice() else { panic!("{batch:?}") };
+    assert_eq!(&event.body[..], br#"{"Temperature":21.5}"#);
+    assert_eq!((event.device_id(), event.source_time(), event.sequence_number), (None, None, None));
+    assert_eq!(event.properties.iter().count(), 0);
+    assert_eq!(batch.retry, None);
+
+    body["Data"]["events"] = json!(r#"["YQ==","YQ=="]"#);
+    assert_eq!(refused(&body), "Metadata.PropertiesArray is missing");
+}
+
 #[test]
 fn a_request_in_the_envelope_has_the_caller_s_body() {
     let request = HttpRequest::decode(&fixtures::bytes("functions", "http-trigger-nonforwarded.json")).unwrap();
