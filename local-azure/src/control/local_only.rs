@@ -18,7 +18,8 @@ pub(super) async fn guard(request: Request, next: Next) -> Response {
     }
 }
 
-fn is_local(headers: &HeaderMap) -> bool {
+/// Whether a request names this machine as its `Host` and has no `Origin` but of this machine.
+pub(crate) fn is_local(headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host_is_local = host.is_some_and(|host| loopback(&format!("http://{host}/")));
     let mut origins = headers.get_all(header::ORIGIN).iter();

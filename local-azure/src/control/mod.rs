@@ -16,6 +16,8 @@ mod events;
 mod faults;
 mod local_only;
 
+pub(crate) use self::local_only::is_local;
+
 use std::sync::Arc;
 
 use axum::{

@@ -4,13 +4,18 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
 
 use super::{
+    app::Function,
+    envelope::System,
     invoker::Invoker,
+    output::write_blobs,
     ownership::Ownership,
     pause::Pause,
     pump::{Reader, Surroundings},
 };
+use crate::gate::{Caller, Class, Refusal, Request, Service};
 
 /// How long invocations may take to end when the host stops. The real host gives them up to 10 s; somebody who presses
 /// Ctrl-C waits less, and a batch that is cut off comes again.
@@ -32,6 +37,32 @@ pub(super) struct Instance {
 }
 
 impl Instance {
+    /// Calls a function with the envelope that `envelope` makes of what the host knows, and writes the blobs that the
+    /// handler answers; gives the answer's `Logs`.
+    ///
+    /// # Errors
+    /// Why the invocation failed.
+    pub(super) async fn call(
+        &self,
+        function: &Function,
+        id: Uuid,
+        around: &Surroundings,
+        envelope: impl FnOnce(System) -> Result<Vec<u8>, String>,
+    ) -> Result<Vec<String>, String> {
+        let request =
+            Request { service: Service::Functions, operation: function.name, class: Class::Other, subject: "" };
+        let passage = around.gate.pass_from(Caller::Handler(self.index), request).await.map_err(refused)?;
+        let system = System { function: function.name, now: around.clock.now(), guid: Uuid::new_v4() };
+        let answer = self.invoker.call(function.name, id, envelope(system)?).await;
+        if !passage.is_answered().await {
+            return Err("the handler's answer was lost: a fault that was asked for".to_owned());
+        }
+        let answer = answer?;
+        write_blobs(&function.blob_outputs, &answer.outputs, &around.blobs, around.clock.now())
+            .map_err(|error| error.to_string())?;
+        Ok(answer.logs)
+    }
+
     /// Runs hosts, one after the other, until `shutdown`: then no new invocation begins, those in flight may end, and
     /// the handler is killed.
     pub(super) async fn run(self: Arc<Self>, around: Surroundings, shutdown: CancellationToken) {
@@ -108,5 +139,12 @@ impl Instance {
         }
         kill.cancel();
         std::future::pending::<()>().await;
+    }
+}
+
+fn refused(refusal: Refusal) -> String {
+    match refusal {
+        Refusal::Status { status, .. } => format!("the host failed ({status}): a fault that was asked for"),
+        Refusal::Reset => "the connection to the handler was reset: a fault that was asked for".to_owned(),
     }
 }

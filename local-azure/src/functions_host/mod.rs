@@ -4,6 +4,7 @@
 //! Sources: azure-functions-host 4.1037 (`src/WebJobs.Script/Workers/Http`), the Event Hubs extension of
 //! azure-sdk-for-net 6.5, and Azure Functions: custom handlers. File names in this module's comments mean those.
 
+mod admin;
 mod answer;
 pub mod app;
 mod blobs;
@@ -30,14 +31,16 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Router, middleware};
 use tokio::{
     sync::{Mutex, broadcast},
     task::JoinSet,
+    time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
+    admin::Admin,
     app::{App, AppSettings, EventHubTrigger, Function, Trigger},
     handler::{Handler, Launch, Phase},
     http::HttpFunctions,
@@ -51,6 +54,7 @@ use self::{
     statistics::Counters,
 };
 pub use self::{
+    admin::Operation,
     blobs::{Blob, BlobChange, Blobs, Containers, Full},
     faults::Unknown,
     handler::{Console, ConsoleLine, HandlerStatus, Level, Stream},
@@ -130,6 +134,7 @@ pub struct FunctionsHost {
     program: PathBuf,
     instances: Vec<Arc<Instance>>,
     http: Arc<HttpFunctions>,
+    admin: Arc<Admin>,
     ownership: Arc<Ownership>,
     gate: Arc<Gate>,
     console: Arc<Console>,
@@ -209,11 +214,13 @@ impl FunctionsHost {
             around: around.clone(),
             turn: AtomicUsize::new(0),
         });
+        let admin = Arc::new(Admin { app, functions, http: Arc::clone(&http), started: Instant::now() });
         let Surroundings { blobs, journal, gate, .. } = around;
         Ok(Self {
             program: program.path,
             instances,
             http,
+            admin,
             ownership,
             gate,
             console,
@@ -225,9 +232,10 @@ impl FunctionsHost {
         })
     }
 
-    /// The HTTP functions, to be served on the functions port.
+    /// The HTTP functions and the host's own API, to be served on the functions port.
     pub fn router(&self) -> Router {
-        http::router(Arc::clone(&self.http))
+        let admin = middleware::from_fn_with_state(Arc::clone(&self.admin), admin::serve);
+        http::router(Arc::clone(&self.http)).layer(admin)
     }
 
     /// Waits until every handler answers.

@@ -13,17 +13,16 @@ use uuid::Uuid;
 use super::{
     app::{Cardinality, EventHubTrigger, Function},
     blobs::Blobs,
-    envelope::{self, Delivery, Retry, System},
+    envelope::{self, Delivery, Retry},
     instance::Instance,
     journal::Journal,
     lease::{Lease, Term},
-    output::write_blobs,
     statistics::{Counters, EventRange},
 };
 use crate::{
     clock::Clock,
     event_hubs::{self, EventHub, StoredEvent},
-    gate::{Caller, Class, Effect, Gate, Refusal, Request, Service},
+    gate::{Effect, Gate},
 };
 
 /// Takes the events of one partition to one function.
@@ -206,35 +205,19 @@ impl Pump {
         retry: &Retry,
         Reader { instance, around, .. }: Reader<'_>,
     ) -> Result<Vec<String>, String> {
-        let function = self.function.name;
-        let request = Request { service: Service::Functions, operation: function, class: Class::Other, subject: "" };
-        let passage = around.gate.pass_from(Caller::Handler(instance.index), request).await.map_err(refused)?;
-        let now = around.clock.now();
-        let delivery = Delivery {
-            name: &self.trigger.name,
-            data_type: self.trigger.data_type,
-            partition: &self.partition,
-            system: System { function, now, guid: Uuid::new_v4() },
-            retry: self.function.retry.is_some().then_some(retry),
+        let envelope = |system| {
+            let delivery = Delivery {
+                name: &self.trigger.name,
+                data_type: self.trigger.data_type,
+                partition: &self.partition,
+                system,
+                retry: self.function.retry.is_some().then_some(retry),
+            };
+            match (self.trigger.cardinality, events) {
+                (Cardinality::One, [event]) => Ok(envelope::single(delivery, event)),
+                _ => envelope::batch(delivery, events).map_err(|error| error.to_string()),
+            }
         };
-        let body = match (self.trigger.cardinality, events) {
-            (Cardinality::One, [event]) => envelope::single(delivery, event),
-            _ => envelope::batch(delivery, events).map_err(|error| error.to_string())?,
-        };
-        let answer = instance.invoker.call(function, id, body).await;
-        if !passage.is_answered().await {
-            return Err("the handler's answer was lost: a fault that was asked for".to_owned());
-        }
-        let answer = answer?;
-        write_blobs(&self.function.blob_outputs, &answer.outputs, &around.blobs, around.clock.now())
-            .map_err(|error| error.to_string())?;
-        Ok(answer.logs)
-    }
-}
-
-fn refused(refusal: Refusal) -> String {
-    match refusal {
-        Refusal::Status { status, .. } => format!("the host failed ({status}): a fault that was asked for"),
-        Refusal::Reset => "the connection to the handler was reset: a fault that was asked for".to_owned(),
+        instance.call(&self.function, id, around, envelope).await
     }
 }

@@ -47,7 +47,7 @@ pub struct Invocation {
     pub id: Uuid,
     /// The function.
     pub function: &'static str,
-    /// The events it got; none for HTTP.
+    /// The events it got; none for HTTP, and none that is in a partition for an invocation by hand.
     pub events: Option<EventRange>,
     /// Why it failed, if it did.
     pub failure: Option<String>,

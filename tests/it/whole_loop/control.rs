@@ -146,3 +146,24 @@ async fn pages_of_other_origins_hear_nothing_and_reset_nothing() {
         assert_eq!(answer.status(), 403);
     }
 }
+
+/// The Functions host makes an event of it that nobody sent, here as in Azure.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_by_hand_becomes_a_dead_letter_that_says_why_and_no_deletion() {
+    let site = Site::start().await;
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let mut invocations = site.running.services().functions.invocations();
+    for function in [LIFECYCLE, TELEMETRY] {
+        let url = format!("{}/admin/functions/{function}", site.running.endpoints().functions);
+        let input = r#"{"Temperature":21.5,"deviceId":"pump-1"}"#;
+        let answer = http.post(url).json(&json!({ "input": input })).send().await.unwrap();
+        assert_eq!(answer.status(), reqwest::StatusCode::ACCEPTED);
+        let invocation = invocations.recv().await.unwrap();
+        assert_eq!((invocation.function, invocation.failure), (function, None));
+    }
+    let letters = site.dead_letters().await;
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!(letter["reason"]["code"], "systemProperties");
+    assert_eq!(letter["body"], r#"{"Temperature":21.5,"deviceId":"pump-1"}"#);
+    assert_eq!(site.outcomes(LIFECYCLE)["otherOperation"], 1);
+}

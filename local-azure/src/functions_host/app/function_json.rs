@@ -18,6 +18,8 @@ pub struct Function {
     pub blob_outputs: Vec<BlobOutput>,
     /// What happens after a failed invocation; without it, nothing.
     pub retry: Option<RetryPolicy>,
+    /// Its function.json, whole.
+    pub json: Value,
 }
 
 /// What starts a function.
@@ -131,7 +133,8 @@ impl Function {
             return Err(root.invalid("bindings", one_trigger));
         }
         let retry = RetryPolicy::read(&root.section("retry"))?;
-        Ok(Self { name: Box::leak(name.to_owned().into_boxed_str()), trigger, http_output, blob_outputs, retry })
+        let name = Box::leak(name.to_owned().into_boxed_str());
+        Ok(Self { name, trigger, http_output, blob_outputs, retry, json: value })
     }
 
     /// Whether it has an HTTP trigger, an HTTP output and nothing else: only then requests can be passed on raw.

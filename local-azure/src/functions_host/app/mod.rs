@@ -14,6 +14,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde_json::Value;
+
 pub use self::{
     error::Error,
     function_json::{AuthLevel, BlobOutput, Cardinality, DataType, EventHubTrigger, Function, HttpTrigger, Trigger},
@@ -32,6 +34,8 @@ pub struct App {
     pub host: HostJson,
     /// Its functions, by name, without those that a setting disables.
     pub functions: Vec<Function>,
+    /// The functions that a setting disables, by name, with their function.json; null where that is not JSON.
+    pub disabled: Vec<(String, Value)>,
     /// Its settings.
     pub settings: AppSettings,
 }
@@ -69,12 +73,16 @@ impl App {
         settings: AppSettings,
     ) -> Result<Self, Error> {
         let host = HostJson::parse(host_json, &root, &settings)?;
-        let mut functions = functions
-            .into_iter()
-            .filter(|(name, _)| !settings.disables(name))
-            .map(|(name, text)| Function::parse(name, text))
-            .collect::<Result<Vec<_>, _>>()?;
+        let (disabled, enabled): (Vec<_>, Vec<_>) =
+            functions.into_iter().partition(|(name, _)| settings.disables(name));
+        let mut functions =
+            enabled.into_iter().map(|(name, text)| Function::parse(name, text)).collect::<Result<Vec<_>, _>>()?;
         functions.sort_by_key(|function| function.name);
-        Ok(Self { root, host, functions, settings })
+        let mut disabled: Vec<_> = disabled
+            .into_iter()
+            .map(|(name, text)| (name.to_owned(), serde_json::from_str(text).unwrap_or_default()))
+            .collect();
+        disabled.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(Self { root, host, functions, disabled, settings })
     }
 }

@@ -54,7 +54,11 @@ pub(in crate::functions_host) fn batch(
     delivery: Delivery<'_>,
     events: &[Arc<StoredEvent>],
 ) -> Result<Vec<u8>, NotJson> {
-    let bodies = events.iter().map(|event| many_value(delivery.data_type, event)).collect::<Result<Vec<_>, _>>()?;
+    let body = |event: &Arc<StoredEvent>| {
+        let value = many_value(delivery.data_type, &event.data.body);
+        value.ok_or(NotJson { sequence_number: event.sequence_number })
+    };
+    let bodies = events.iter().map(body).collect::<Result<Vec<_>, _>>()?;
     let array = |value: fn(&StoredEvent) -> Value| quoted(&events.iter().map(|event| value(event)).collect::<Vec<_>>());
     let mut metadata = partition_context(delivery.partition);
     metadata.extend([
@@ -73,11 +77,7 @@ pub(in crate::functions_host) fn batch(
 
 /// The body for one event (cardinality `one`).
 pub(in crate::functions_host) fn single(delivery: Delivery<'_>, event: &StoredEvent) -> Vec<u8> {
-    let text = String::from_utf8_lossy(&event.data.body);
-    let data = match delivery.data_type {
-        DataType::Binary => json!(BASE64_STANDARD.encode(&event.data.body)),
-        DataType::String | DataType::Unset => quoted(&text),
-    };
+    let body = &event.data.body;
     let mut metadata = partition_context(delivery.partition);
     if let key @ Value::String(_) = partition_key(event) {
         metadata.insert("PartitionKey".to_owned(), quoted(&key));
@@ -92,21 +92,34 @@ pub(in crate::functions_host) fn single(delivery: Delivery<'_>, event: &StoredEv
         ("sys".to_owned(), delivery.system.to_json()),
     ]);
     metadata.extend(delivery.retry.map(retry_context));
-    // Text is looked at as JSON, whose members replace metadata of the same names: a device can forge them.
-    if delivery.data_type != DataType::Binary
-        && let Ok(body) = serde_json::from_str(&text)
-    {
-        merge_body(&mut metadata, &body);
-    }
-    envelope(delivery.name, data, metadata)
+    merge_lone_body(&mut metadata, delivery.data_type, body);
+    envelope(delivery.name, lone_value(delivery.data_type, body), metadata)
 }
 
-fn many_value(data_type: DataType, event: &StoredEvent) -> Result<Value, NotJson> {
-    let body = &event.data.body;
+/// The body of an event among others; `None` where it would have to be JSON and is not.
+pub(super) fn many_value(data_type: DataType, body: &[u8]) -> Option<Value> {
     match data_type {
-        DataType::Binary => Ok(json!(BASE64_STANDARD.encode(body))),
-        DataType::String => Ok(json!(String::from_utf8_lossy(body))),
-        DataType::Unset => json_net::parse(body).ok_or(NotJson { sequence_number: event.sequence_number }),
+        DataType::Binary => Some(json!(BASE64_STANDARD.encode(body))),
+        DataType::String => Some(json!(String::from_utf8_lossy(body))),
+        DataType::Unset => json_net::parse(body),
+    }
+}
+
+/// The body of an event by itself.
+pub(super) fn lone_value(data_type: DataType, body: &[u8]) -> Value {
+    match data_type {
+        DataType::Binary => json!(BASE64_STANDARD.encode(body)),
+        DataType::String | DataType::Unset => quoted(&String::from_utf8_lossy(body)),
+    }
+}
+
+/// The text of a lone event is looked at as JSON, whose members replace metadata of the same names: a device can forge
+/// them.
+pub(super) fn merge_lone_body(metadata: &mut Map<String, Value>, data_type: DataType, body: &[u8]) {
+    if data_type != DataType::Binary
+        && let Ok(body) = serde_json::from_str(&String::from_utf8_lossy(body))
+    {
+        merge_body(metadata, &body);
     }
 }
 

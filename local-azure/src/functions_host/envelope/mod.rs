@@ -4,6 +4,7 @@
 //! included, becomes a JSON string that holds its JSON text (azure-functions-host:
 //! `ScriptInvocationContextExtensions.cs`).
 
+mod by_hand;
 mod events;
 mod http;
 mod json_net;
@@ -12,6 +13,7 @@ mod tests;
 mod time;
 
 pub(super) use self::{
+    by_hand::by_hand,
     events::{Delivery, Partition, Retry, batch, single},
     http::{HttpRequest, http_request, joined_query},
     time::date_time,

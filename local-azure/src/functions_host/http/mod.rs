@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// What the host takes (`FUNCTIONS_REQUEST_BODY_SIZE_LIMIT`).
-const BODY_LIMIT: usize = 100 * 1024 * 1024;
+pub(super) const BODY_LIMIT: usize = 100 * 1024 * 1024;
 
 /// The HTTP functions of an app, by path.
 #[derive(Debug)]
@@ -91,15 +91,15 @@ impl HttpFunctions {
     }
 
     /// The next instance whose host runs.
-    fn instance(&self) -> Option<&Instance> {
+    pub(super) fn instance(&self) -> Option<&Arc<Instance>> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let count = self.instances.len().max(1);
-        let candidates = self.instances.iter().cycle().skip(turn % count).take(count);
+        let mut candidates = self.instances.iter().cycle().skip(turn % count).take(count);
         let is_up = |instance: &&Arc<Instance>| {
             !matches!(*instance.invoker.handler.phase().borrow(), Phase::Stopped { .. })
                 && !instance.requests.is_closed()
         };
-        candidates.filter(is_up).map(Arc::as_ref).next()
+        candidates.find(is_up)
     }
 
     async fn invoke(

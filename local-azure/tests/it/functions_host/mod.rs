@@ -1,5 +1,6 @@
 //! The Functions host, with real handler processes.
 
+mod admin;
 mod events;
 mod faults;
 mod handler;
