@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use futures::{SinkExt as _, StreamExt as _};
 use rumqttc::{Codec, ConnAck, Connect, ConnectAuth, ConnectReturnCode, LastWill, Packet};
 use tokio::{
@@ -20,6 +21,8 @@ use crate::iot_hub::MESSAGE_BYTES;
 const CONNECT_BYTES: usize = 80 * 1024;
 /// The largest message with the longest topic.
 pub(super) const PACKET_BYTES: usize = MESSAGE_BYTES + 66 * 1024;
+/// Read at a time, to begin with: a few messages of telemetry.
+const READ_BUFFER_BYTES: usize = 1024;
 /// Twins are the largest thing sent.
 const OUTGOING_BYTES: usize = 512 * 1024;
 
@@ -41,7 +44,7 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
     let codec = Codec { max_incoming_size: CONNECT_BYTES, max_outgoing_size: OUTGOING_BYTES };
-    let mut packets = Framed::new(stream, codec);
+    let mut packets = framed(stream, codec);
     let first = tokio::select! {
         () = shutdown.cancelled() => return Ending::Shutdown,
         first = timeout(services.limits.connect, packets.next()) => first,
@@ -76,6 +79,13 @@ where
         };
         welcome(packets, services, &connect, endpoint, shutdown).await
     }
+}
+
+/// Devices are idle most of the time, and there may be thousands: their buffers begin small, that for writing as nothing.
+fn framed<S: AsyncRead + AsyncWrite>(stream: S, codec: Codec) -> Framed<S, Codec> {
+    let mut packets = Framed::with_capacity(stream, codec, READ_BUFFER_BYTES);
+    *packets.write_buffer_mut() = BytesMut::new();
+    packets
 }
 
 fn credentials(connect: &Connect) -> Option<Credentials<'_>> {
