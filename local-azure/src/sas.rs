@@ -4,17 +4,25 @@
 //! in any order. The signature is the Base64 of HMAC-SHA256 over the resource *as it stands in the token*, a line
 //! feed and the expiry (IoT Hub: control access with shared access signatures). SDKs differ in whether they
 //! percent-encode the resource, so it is decoded only after the signature was made over the raw text.
+//!
+//! A token is good for [`CLOCK_TOLERANCE`] longer than it says.
 
 use std::fmt;
 
 use aws_lc_rs::hmac;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 const SCHEME: &str = "SharedAccessSignature ";
+
+/// How far behind the service's clock that of whoever made a token may be: for so long IoT Hub still takes a token that
+/// expired, as its engineers say (azure-iot-sdk-csharp, issue 97: a constant 5 minutes for clock skew; azure-iot-sdk-c,
+/// issue 163: a grace period of 5 minutes before a device is rejected). A clock that is ahead only makes tokens that
+/// are good for longer. Whether DPS is as lenient is not documented; here it is.
+pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
 /// A symmetric key. Never printed: `Debug` hides it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,8 +113,8 @@ pub enum Refusal {
     /// The text is not a token.
     #[error("not a shared access signature: {0}")]
     Malformed(&'static str),
-    /// Its time is over.
-    #[error("the shared access signature expired at {0}")]
+    /// Its time is over, with more than [`CLOCK_TOLERANCE`] in between.
+    #[error("the shared access signature expired at {0}; check the clock of the machine that made it")]
     Expired(Timestamp),
     /// It is for something else.
     #[error("the shared access signature is for another resource")]
@@ -164,9 +172,9 @@ impl Token {
         self.policy.as_deref()
     }
 
-    /// When it stops being good.
-    pub fn expiry(&self) -> Timestamp {
-        self.expiry
+    /// When it stops being good: [`CLOCK_TOLERANCE`] after its expiry.
+    pub fn good_until(&self) -> Timestamp {
+        self.expiry.saturating_add(CLOCK_TOLERANCE).unwrap_or(Timestamp::MAX)
     }
 
     /// Whether the token is good for `resource` (a host or id scope, then path segments) at `now`, and which of
@@ -180,7 +188,7 @@ impl Token {
         keys: impl IntoIterator<Item = &'k Key>,
         now: Timestamp,
     ) -> Result<usize, Refusal> {
-        if self.expiry <= now {
+        if self.good_until() <= now {
             return Err(Refusal::Expired(self.expiry));
         }
         if !covers(&self.resource, resource) {
@@ -263,11 +271,25 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_good_until_its_expiry_and_not_at_it() {
+    fn a_token_is_good_until_five_minutes_after_its_expiry() {
         let key = Key::generate();
-        let token = sign(&key, "hub", 1_000);
-        assert_eq!(check(&token, &["hub"], &key, 999), Ok(0));
-        assert!(matches!(check(&token, &["hub"], &key, 1_000), Err(Refusal::Expired(_))));
+        let end = Timestamp::MAX.as_second();
+        for (expiry, now, good) in [
+            (1_000, 0, true),
+            (1_000, 999, true),
+            (1_000, 1_000, true),
+            (1_000, 1_299, true),
+            (1_000, 1_300, false),
+            (1_000, 1_301, false),
+            (1_000, end, false),
+            (end, end - 1, true),
+            (0, 1, true),
+            (-300, 0, false),
+        ] {
+            let verdict = check(&sign(&key, "hub", expiry), &["hub"], &key, now);
+            let expected = if good { Ok(0) } else { Err(Refusal::Expired(Timestamp::from_second(expiry).unwrap())) };
+            assert_eq!(verdict, expected, "good until {expiry}, used at {now}");
+        }
     }
 
     #[test]

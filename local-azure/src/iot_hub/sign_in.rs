@@ -126,7 +126,7 @@ impl IotHub {
         if !self.store.read(|state| state.may_connect(at)) {
             return Err("it is disabled or not in the registry".into());
         }
-        Ok((scope, token.expiry()))
+        Ok((scope, token.good_until()))
     }
 }
 

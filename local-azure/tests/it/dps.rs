@@ -9,7 +9,7 @@ use rumqttc::{Connect, ConnectReturnCode, QoS};
 use serde_json::{Value, json};
 
 use crate::{
-    iot_site::{GROUP_KEY, HUB, ID_SCOPE, KEY, LATER, Options, Site, dps_connect, poll, register},
+    iot_site::{GROUP_KEY, HUB, ID_SCOPE, KEY, LATER, NOW, Options, Site, dps_connect, poll, register},
     mqtt_client::{Client, device_key, raw_token, token},
 };
 
@@ -162,7 +162,7 @@ async fn an_unknown_id_scope_no_password_and_an_expired_token_are_unauthorized()
     let cases = [
         (connect("0ne00OTHER", Some(token(&key, &resource("0ne00OTHER"), None, LATER))), 401_002),
         (connect(ID_SCOPE, None), 401_000),
-        (connect(ID_SCOPE, Some(token(&key, &resource(ID_SCOPE), None, 1_000))), 401_000),
+        (connect(ID_SCOPE, Some(token(&key, &resource(ID_SCOPE), None, NOW - 300))), 401_000),
         (connect(ID_SCOPE, Some(token(&key, &format!("{ID_SCOPE}/registrations/thermo-02"), None, LATER))), 401_000),
     ];
     for (connect, code) in cases {

@@ -151,7 +151,7 @@ async fn only_the_device_itself_is_let_in() {
             "another key",
             token("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", &format!("{HUB}/devices/d1"), None, LATER),
         ),
-        ("expired", token(KEY, &format!("{HUB}/devices/d1"), None, NOW)),
+        ("expired", token(KEY, &format!("{HUB}/devices/d1"), None, NOW - 300)),
     ] {
         let answer = Device { site: &site, authorization }.call(Method::POST, "events", &[], "{}").await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{why}");
