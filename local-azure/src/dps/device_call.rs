@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tracing::info;
 
-use super::{Dps, EnrollmentName, RegistrationId, answer::Refusal};
+use super::{Dps, EnrollmentName, RegistrationId, answer::Refusal, operation::Operation};
 use crate::{
     gate::{self, Class, Passage, Request, Service},
     iot_hub::KeyPair,
@@ -44,7 +44,7 @@ impl Caller {
     }
 
     pub(super) async fn register(&self, body: &[u8]) -> Result<Answer, Refusal> {
-        let passage = self.dps.pass("RegisterDevice", &self.id).await?;
+        let passage = self.dps.pass(Operation::RegisterDevice, &self.id).await?;
         let answer = self.begin(body);
         if passage.is_answered().await { answer } else { Err(Refusal::NoAnswer) }
     }
@@ -57,19 +57,19 @@ impl Caller {
     }
 
     pub(super) async fn operation(&self, operation_id: &str) -> Result<Answer, Refusal> {
-        self.look("OperationStatusLookup").await?;
+        self.look(Operation::Poll).await?;
         let (done, body) = self.dps.operation(&self.id, operation_id).ok_or(Refusal::NoSuchOperation)?;
         Ok(Answer { done, body })
     }
 
     /// The registration record, without an operation.
     pub(super) async fn registration(&self) -> Result<Value, Refusal> {
-        self.look("DeviceRegistrationStatusLookup").await?;
+        self.look(Operation::LookUpRegistration).await?;
         self.dps.registration_state(&self.id).ok_or(Refusal::NotRegistered)
     }
 
     /// Lets a call in that changes nothing.
-    async fn look(&self, operation: &'static str) -> Result<(), Refusal> {
+    async fn look(&self, operation: Operation) -> Result<(), Refusal> {
         if !self.dps.pass(operation, &self.id).await?.is_answered().await {
             return Err(Refusal::NoAnswer);
         }
@@ -116,8 +116,8 @@ impl Dps {
     }
 
     /// Passes the gate.
-    pub(super) async fn pass(&self, operation: &'static str, id: &RegistrationId) -> Result<Passage, gate::Refusal> {
-        let subject = id.as_str();
+    pub(super) async fn pass(&self, operation: Operation, id: &RegistrationId) -> Result<Passage, gate::Refusal> {
+        let (operation, subject) = (operation.name(), id.as_str());
         self.gate.pass(Request { service: Service::Dps, operation, class: Class::Other, subject }).await
     }
 }

@@ -8,10 +8,9 @@ use super::{
     Dps, RegistrationId,
     answer::{Over, Refusal},
     device_call::{Answer, Caller},
+    operation::{ANSWERS, Operation, TOPICS},
 };
 use crate::mqtt::{Credentials, Endpoint, Incoming, NotAdmitted, Outgoing, Push, Refused, Subscriptions};
-
-const ANSWERS: &str = "$dps/registrations/res/#";
 
 /// `{idScope}/registrations/{registrationId}/api-version=..&ClientVersion=..`
 #[derive(Debug, PartialEq, Eq)]
@@ -46,7 +45,7 @@ impl Dps {
         let user_name = UserName::parse(who.user_name).ok_or(ConnectReturnCode::BadUserNamePassword)?;
         let id: RegistrationId =
             user_name.registration_id.parse().map_err(|_| ConnectReturnCode::BadUserNamePassword)?;
-        if !self.pass("Connect", &id).await?.is_answered().await {
+        if !self.pass(Operation::Connect, &id).await?.is_answered().await {
             return Err(NotAdmitted::NoAnswer);
         }
         if !who.client_id.eq_ignore_ascii_case(id.as_str()) {
@@ -96,16 +95,15 @@ impl Endpoint for DeviceSession {
     fn subscribed(&mut self, _: &Subscriptions) {}
 
     async fn take(&mut self, message: Incoming<'_>) -> Result<Option<Outgoing>, Refused> {
-        let topic = message.topic;
-        if let Some(query) = topic.strip_prefix("$dps/registrations/PUT/iotdps-register/?") {
-            let answer = self.caller.register(&message.payload).await;
-            return self.outgoing(parameter(query, "$rid"), answer).map(Some);
-        }
-        if let Some(query) = topic.strip_prefix("$dps/registrations/GET/iotdps-get-operationstatus/?") {
-            let answer = self.caller.operation(parameter(query, "operationId")).await;
-            return self.outgoing(parameter(query, "$rid"), answer).map(Some);
-        }
-        Err(Refused("not a topic of DPS".into()))
+        let asked = TOPICS.iter().find_map(|(operation, topic)| Some((operation, topic.rest(message.topic)?)));
+        let (answer, query) = match asked {
+            Some((Operation::RegisterDevice, query)) => (self.caller.register(&message.payload).await, query),
+            Some((Operation::Poll, query)) => {
+                (self.caller.operation(parameter(query, "operationId")).await, query)
+            }
+            _ => return Err(Refused("not a topic of DPS".into())),
+        };
+        self.outgoing(parameter(query, "$rid"), answer).map(Some)
     }
 
     async fn pushed(&mut self) -> Push {

@@ -9,7 +9,7 @@ use axum::{
     extract::{DefaultBodyLimit, Path, RawQuery, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
-    routing::{get, post, put},
+    routing::{MethodRouter, on},
 };
 use uuid::Uuid;
 
@@ -17,6 +17,7 @@ use super::{
     Dps,
     answer::{Over, Refusal},
     device_call::{Answer, Caller},
+    operation::{DEVICE_ROUTES, Operation, Route},
     service_api,
 };
 use crate::front;
@@ -31,12 +32,22 @@ pub fn router(dps: Arc<Dps>) -> Router {
 }
 
 fn device_api(dps: Arc<Dps>) -> Router {
-    Router::new()
-        .route("/{scope}/registrations/{id}", post(registration))
-        .route("/{scope}/registrations/{id}/register", put(register))
-        .route("/{scope}/registrations/{id}/operations/{operation}", get(operation))
+    DEVICE_ROUTES
+        .iter()
+        .fold(Router::new(), |router, route| router.route(route.path, handler(route)))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .with_state(dps)
+}
+
+/// What carries an operation of the device API out.
+fn handler(route: &Route) -> MethodRouter<Arc<Dps>> {
+    let method = route.verb.filter();
+    match route.operation {
+        Operation::RegisterDevice => on(method, register),
+        Operation::Poll => on(method, operation),
+        Operation::LookUpRegistration => on(method, registration),
+        _ => MethodRouter::new(),
+    }
 }
 
 async fn register(

@@ -9,6 +9,7 @@ mod enrollment;
 mod enrollment_document;
 mod enrollments;
 mod http;
+mod operation;
 mod registration;
 mod service_api;
 
@@ -29,6 +30,7 @@ pub use self::{
     enrollment::{Allocation, Enrollment, EnrollmentGroup, EnrollmentName, Reprovisioning, Webhook},
     enrollments::Enrollments,
     http::router,
+    operation::operations,
     registration::{
         Assignment, Change, Failure, Operation, Outcome, Registration, RegistrationId, RegistrationIdError, State,
         Substatus,

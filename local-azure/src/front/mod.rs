@@ -3,8 +3,10 @@
 mod https;
 mod severing;
 mod tls;
+mod verb;
 
 pub(crate) use https::absent;
 pub use https::{Services, router};
 pub(crate) use severing::{Abort, Line, Severable, no_answer, sever_unanswered};
 pub use tls::TlsListener;
+pub(crate) use verb::Verb;

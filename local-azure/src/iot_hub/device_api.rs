@@ -9,12 +9,10 @@ use std::{
 };
 
 use axum::{
-    Router,
     body::Bytes,
     extract::{Path, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
-    routing::{delete, get, post},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jiff::{SignedDuration, Timestamp};
@@ -31,21 +29,6 @@ const LOCKED: SignedDuration = SignedDuration::from_secs(60);
 const LONGEST_LOCKED: SignedDuration = SignedDuration::from_mins(5);
 
 type Hubs = Arc<[Arc<IotHub>]>;
-
-/// The device API's routes.
-pub(super) fn router() -> Router<Hubs> {
-    // Documentation and SDKs spell it in two ways.
-    ["devicebound", "deviceBound"].into_iter().fold(
-        Router::new().route("/devices/{device}/messages/events", post(send)),
-        |router, bound| {
-            let messages = format!("/devices/{{device}}/messages/{bound}");
-            router
-                .route(&messages, get(receive))
-                .route(&format!("{messages}/{{lock}}"), delete(complete))
-                .route(&format!("{messages}/{{lock}}/abandon"), post(abandon))
-        },
-    )
-}
 
 /// Messages that a receiver has and neither completed nor gave back, with the locks under which it has them.
 #[derive(Debug, Default)]
@@ -100,7 +83,7 @@ fn admit(hubs: &Hubs, headers: &HeaderMap, device: &str) -> Result<(Arc<IotHub>,
     Ok((Arc::clone(hub), Sender { at, scope, model: None }))
 }
 
-async fn send(
+pub(super) async fn send(
     State(hubs): State<Hubs>,
     Path(device): Path<String>,
     headers: HeaderMap,
@@ -174,7 +157,11 @@ fn batch(body: &[u8]) -> Result<Vec<Message>, Error> {
     items.into_iter().map(read).collect()
 }
 
-async fn receive(State(hubs): State<Hubs>, Path(device): Path<String>, headers: HeaderMap) -> Result<Response, Error> {
+pub(super) async fn receive(
+    State(hubs): State<Hubs>,
+    Path(device): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
     let (hub, Sender { at, .. }) = admit(&hubs, &headers, &device)?;
     let now = hub.clock.now();
     hub.connections.touch(&at, now);
@@ -215,7 +202,7 @@ fn delivery(at: &Address, sequence: u64, lock: &str, message: CloudMessage) -> R
 }
 
 /// Completing and rejecting (`?reject`) both take the message out of the queue.
-async fn complete(
+pub(super) async fn complete(
     State(hubs): State<Hubs>,
     Path((device, lock)): Path<(String, String)>,
     headers: HeaderMap,
@@ -226,7 +213,7 @@ async fn complete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn abandon(
+pub(super) async fn abandon(
     State(hubs): State<Hubs>,
     Path((device, lock)): Path<(String, String)>,
     headers: HeaderMap,

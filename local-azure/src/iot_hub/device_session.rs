@@ -10,13 +10,13 @@ use super::{
     Address, Change, Error, IotHub, Message,
     connections::Connection,
     message::MESSAGE_BYTES,
-    methods,
+    operation::{FILTERS, Operation, TOPICS},
     routing::{self, Source},
 };
 use crate::{
     event_hubs::EventData,
     gate::{Class, Request, Service},
-    mqtt::{Endpoint, Incoming, Outgoing, Push, Refused, Subscriptions},
+    mqtt::{Endpoint, Incoming, Outgoing, Push, Refused, Subscriptions, Template},
 };
 
 const ENDED: &str =
@@ -61,10 +61,11 @@ impl DeviceSession {
     /// Carries out what the gate lets through.
     async fn pass<T>(
         &self,
-        operation: &'static str,
+        operation: Operation,
         carry_out: impl FnOnce() -> Result<T, Error> + Send,
     ) -> Result<T, Error> {
         let subject = self.sender.at.device.as_str();
+        let operation = operation.name();
         let request = Request { service: Service::IotHub, operation, class: Class::Other, subject };
         let passage = self.hub.gate.pass(request).await?;
         let result = carry_out();
@@ -78,7 +79,7 @@ impl DeviceSession {
                 Ok(entry.twin.for_device())
             })
         };
-        match self.pass("GetDeviceTwin", look).await {
+        match self.pass(Operation::GetDeviceTwin, look).await {
             Ok(twin) => Ok(twin_answer(200, request_id, "", &twin.to_string())),
             Err(error) => self.twin_error(request_id, &error),
         }
@@ -90,7 +91,7 @@ impl DeviceSession {
                 .map_err(|error| Error::ArgumentInvalid(format!("reported properties are not JSON: {error}")))
                 .and_then(|patch| self.hub.report(&self.sender.at, &patch))
         };
-        match self.pass("UpdateReportedProperties", report).await {
+        match self.pass(Operation::UpdateReportedProperties, report).await {
             Ok(version) => Ok(twin_answer(204, request_id, &format!("&$version={version}"), "")),
             Err(error) => self.twin_error(request_id, &error),
         }
@@ -119,7 +120,7 @@ impl DeviceSession {
             sent.application_properties.insert("mqtt-retain".into(), "true".into());
         }
         let receive = || self.hub.receive(&self.sender, sent);
-        self.pass("SendDeviceMessage", receive).await.map_err(|error| Refused(error.to_string()))
+        self.pass(Operation::SendDeviceMessage, receive).await.map_err(|error| Refused(error.to_string()))
     }
 }
 
@@ -130,17 +131,11 @@ impl Endpoint for DeviceSession {
 
     /// The documented filters.
     fn admits(&self, filter: &str) -> bool {
-        match filter {
-            "$iothub/twin/res/#" | "$iothub/twin/PATCH/properties/desired/#" | methods::CALLS => true,
-            _ => {
-                let at = &self.sender.at;
-                let own = match &at.module {
-                    None => format!("devices/{}/messages/devicebound/#", at.device),
-                    Some(module) => format!("devices/{}/modules/{module}/#", at.device),
-                };
-                filter == own
-            }
-        }
+        let Address { device, module } = &self.sender.at;
+        let names: Vec<_> = std::iter::once(("device", device.as_str()))
+            .chain(module.as_ref().map(|module| ("module", module.as_str())))
+            .collect();
+        FILTERS.iter().any(|template: &Template| template.filled(&names).as_deref() == Some(filter))
     }
 
     fn subscribed(&mut self, subscriptions: &Subscriptions) {
@@ -152,18 +147,17 @@ impl Endpoint for DeviceSession {
 
     async fn take(&mut self, message: Incoming<'_>) -> Result<Option<Outgoing>, Refused> {
         self.hub.connections.touch(&self.sender.at, self.hub.clock.now());
-        let topic = message.topic;
-        if let Some(query) = topic.strip_prefix("$iothub/twin/GET/?") {
-            return self.get_twin(request_id(query)).await.map(Some);
+        match TOPICS.iter().find_map(|(operation, topic)| Some((operation, topic.rest(message.topic)?))) {
+            Some((Operation::GetDeviceTwin, query)) => self.get_twin(request_id(query)).await.map(Some),
+            Some((Operation::UpdateReportedProperties, query)) => {
+                self.report(request_id(query), &message.payload).await.map(Some)
+            }
+            Some((Operation::AnswerMethod, answer)) => {
+                self.hub.method_answered(&self.sender.at, answer, &message.payload);
+                Ok(None)
+            }
+            _ => self.send(message).await.map(|()| None),
         }
-        if let Some(query) = topic.strip_prefix("$iothub/twin/PATCH/properties/reported/?") {
-            return self.report(request_id(query), &message.payload).await.map(Some);
-        }
-        if let Some(answer) = topic.strip_prefix("$iothub/methods/res/") {
-            self.hub.method_answered(&self.sender.at, answer, &message.payload);
-            return Ok(None);
-        }
-        self.send(message).await.map(|()| None)
     }
 
     async fn pushed(&mut self) -> Push {

@@ -11,6 +11,7 @@ mod lifecycle;
 mod message;
 mod methods;
 mod names;
+mod operation;
 mod policy;
 mod properties;
 mod query;
@@ -42,6 +43,7 @@ pub use self::{
     message::{Message, TopicError},
     methods::{MethodAnswer, MethodCall},
     names::{Address, DeviceId, HostName, HostNameError, IdError, ModuleId},
+    operation::operations,
     policy::{Permissions, Policy},
     registry::{Condition, NewIdentity},
     routing::{Enrichment, Route, Source},

@@ -11,6 +11,7 @@ use tracing::{debug, info};
 use super::{
     Address, DeviceId, IotHub, Message, ModuleId,
     device_session::{DeviceSession, Sender},
+    operation::Operation,
 };
 use crate::{
     gate::{Class, Request, Service},
@@ -51,7 +52,8 @@ impl IotHub {
         let user_name = UserName::parse(who.user_name).ok_or(ConnectReturnCode::BadUserNamePassword)?;
         let at = user_name.at.clone();
         let subject = at.device.as_str();
-        let request = Request { service: Service::IotHub, operation: "Connect", class: Class::Other, subject };
+        let request =
+            Request { service: Service::IotHub, operation: Operation::Connect.name(), class: Class::Other, subject };
         let passage = self.gate.pass(request).await?;
         let session = Arc::clone(&self).open(user_name, who);
         if passage.is_answered().await {

@@ -8,6 +8,7 @@ mod connection;
 pub(crate) mod fuzzing;
 mod session;
 mod subscriptions;
+mod template;
 mod web_socket;
 
 use std::{sync::Arc, time::Duration};
@@ -26,6 +27,7 @@ pub(crate) use self::{
     connection::Credentials,
     session::{Endpoint, Incoming, NotAdmitted, Outgoing, Push, Refused},
     subscriptions::Subscriptions,
+    template::Template,
     web_socket::is_web_socket,
 };
 use crate::{dps::Dps, iot_hub::IotHub};

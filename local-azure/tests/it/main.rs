@@ -9,6 +9,7 @@
 
 mod cloud_to_device;
 mod commands;
+mod coverage;
 mod digital_twins;
 mod direct_methods;
 mod dps;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension as Asked, Json,
     body::Bytes,
     extract::State,
     http::{HeaderMap, StatusCode},
@@ -15,17 +15,9 @@ use super::{
     answer::{Error, Tagged},
     request::{About, if_match, json, page},
 };
-use crate::dps::{Dps, Enrollment, EnrollmentName, enrollment_document, registration::Change};
+use crate::dps::{Dps, Enrollment, EnrollmentName, enrollment_document, operation::Operation, registration::Change};
 
 type Served = State<Arc<Dps>>;
-
-/// Operations have a name for groups and one for single devices.
-fn named(name: &EnrollmentName, group: &'static str, individual: &'static str) -> &'static str {
-    match name {
-        EnrollmentName::Group(_) => group,
-        EnrollmentName::Individual(_) => individual,
-    }
-}
 
 fn not_found(name: &EnrollmentName) -> Error {
     match name {
@@ -34,8 +26,12 @@ fn not_found(name: &EnrollmentName) -> Error {
     }
 }
 
-pub(super) async fn get(State(dps): Served, About(name): About, headers: HeaderMap) -> Result<Tagged, Error> {
-    let operation = named(&name, "GetEnrollmentGroup", "GetEnrollment");
+pub(super) async fn get(
+    Asked(operation): Asked<Operation>,
+    State(dps): Served,
+    About(name): About,
+    headers: HeaderMap,
+) -> Result<Tagged, Error> {
     dps.serve(&headers, operation, name.as_str(), |dps| {
         dps.store.read(|state| {
             let enrollment = state.enrollments.get(&name).ok_or_else(|| not_found(&name))?;
@@ -47,12 +43,12 @@ pub(super) async fn get(State(dps): Served, About(name): About, headers: HeaderM
 
 /// Without `If-Match` a PUT only creates, with it, it only updates.
 pub(super) async fn put(
+    Asked(operation): Asked<Operation>,
     State(dps): Served,
     About(name): About,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Tagged, Error> {
-    let operation = named(&name, "CreateOrUpdateEnrollmentGroup", "CreateOrUpdateEnrollment");
     dps.serve(&headers, operation, name.as_str(), |dps| {
         let document = json(&body)?;
         dps.store.change(|state| {
@@ -73,8 +69,12 @@ pub(super) async fn put(
 }
 
 /// Also forgets the registrations under it; devices stay in their hubs.
-pub(super) async fn delete(State(dps): Served, About(name): About, headers: HeaderMap) -> Result<StatusCode, Error> {
-    let operation = named(&name, "DeleteEnrollmentGroup", "DeleteEnrollment");
+pub(super) async fn delete(
+    Asked(operation): Asked<Operation>,
+    State(dps): Served,
+    About(name): About,
+    headers: HeaderMap,
+) -> Result<StatusCode, Error> {
     dps.serve(&headers, operation, name.as_str(), |dps| {
         dps.store.change(|state| {
             let before = state.enrollments.get(&name).ok_or_else(|| not_found(&name))?;
@@ -91,11 +91,11 @@ fn check(enrollment: &Enrollment, etag: &str) -> Result<(), Error> {
 
 /// An enrollment's keys.
 pub(super) async fn attestation(
+    Asked(operation): Asked<Operation>,
     State(dps): Served,
     About(name): About,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Error> {
-    let operation = named(&name, "GetEnrollmentGroupAttestationMechanism", "GetEnrollmentAttestationMechanism");
     dps.serve(&headers, operation, name.as_str(), |dps| {
         dps.store.read(|state| {
             let enrollment = state.enrollments.get(&name).ok_or_else(|| not_found(&name))?;
@@ -105,16 +105,26 @@ pub(super) async fn attestation(
     .await
 }
 
-pub(super) async fn groups(State(dps): Served, headers: HeaderMap, body: Bytes) -> Result<Response, Error> {
-    dps.serve(&headers, "QueryEnrollmentGroups", "", |dps| {
+pub(super) async fn groups(
+    Asked(operation): Asked<Operation>,
+    State(dps): Served,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Error> {
+    dps.serve(&headers, operation, "", |dps| {
         everything(&body)?;
         Ok(dps.store.read(|state| shown(dps, &headers, state.enrollments.groups(), "enrollmentGroup")))
     })
     .await
 }
 
-pub(super) async fn individual(State(dps): Served, headers: HeaderMap, body: Bytes) -> Result<Response, Error> {
-    dps.serve(&headers, "QueryEnrollments", "", |dps| {
+pub(super) async fn individual(
+    Asked(operation): Asked<Operation>,
+    State(dps): Served,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Error> {
+    dps.serve(&headers, operation, "", |dps| {
         everything(&body)?;
         Ok(dps.store.read(|state| shown(dps, &headers, state.enrollments.individual(), "enrollment")))
     })

@@ -8,12 +8,15 @@ mod request;
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::DefaultBodyLimit,
-    routing::{get, post},
+    routing::{MethodRouter, on},
 };
 
-use super::Dps;
+use super::{
+    Dps,
+    operation::{Operation, Route, SERVICE_ROUTES},
+};
 
 /// The policy whose key opens everything.
 pub const OWNER: &str = "provisioningserviceowner";
@@ -22,16 +25,31 @@ const BODY_BYTES: usize = 96 * 1024;
 
 /// The service API's routes.
 pub(super) fn router(dps: Arc<Dps>) -> Router {
-    let enrollment = get(enrollments::get).put(enrollments::put).delete(enrollments::delete);
-    Router::new()
-        .route("/enrollmentGroups/query", post(enrollments::groups))
-        .route("/enrollmentGroups/{group}", enrollment.clone())
-        .route("/enrollmentGroups/{group}/attestationmechanism", post(enrollments::attestation))
-        .route("/enrollments/query", post(enrollments::individual))
-        .route("/enrollments/{registration}", enrollment)
-        .route("/enrollments/{registration}/attestationmechanism", post(enrollments::attestation))
-        .route("/registrations/{registration}", get(registrations::get).delete(registrations::delete))
-        .route("/registrations/{group}/query", post(registrations::query))
+    SERVICE_ROUTES
+        .iter()
+        .fold(Router::new(), |router, route| {
+            router.route(route.path, handler(route).route_layer(Extension(route.operation)))
+        })
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .with_state(dps)
+}
+
+/// What carries an operation of the service API out.
+fn handler(route: &Route) -> MethodRouter<Arc<Dps>> {
+    use Operation as Op;
+    let method = route.verb.filter();
+    match route.operation {
+        Op::QueryEnrollmentGroups => on(method, enrollments::groups),
+        Op::QueryEnrollments => on(method, enrollments::individual),
+        Op::GetEnrollmentGroup | Op::GetEnrollment => on(method, enrollments::get),
+        Op::CreateOrUpdateEnrollmentGroup | Op::CreateOrUpdateEnrollment => on(method, enrollments::put),
+        Op::DeleteEnrollmentGroup | Op::DeleteEnrollment => on(method, enrollments::delete),
+        Op::GetEnrollmentGroupAttestationMechanism | Op::GetEnrollmentAttestationMechanism => {
+            on(method, enrollments::attestation)
+        }
+        Op::QueryDeviceRegistrationStates => on(method, registrations::query),
+        Op::GetDeviceRegistrationState => on(method, registrations::get),
+        Op::DeleteDeviceRegistrationState => on(method, registrations::delete),
+        _ => MethodRouter::new(),
+    }
 }

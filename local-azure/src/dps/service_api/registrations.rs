@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
+    Extension as Asked,
     extract::State,
     http::{HeaderMap, StatusCode},
     response::Response,
@@ -13,7 +14,7 @@ use super::{
     enrollments::listed,
     request::{About, page},
 };
-use crate::dps::{Dps, EnrollmentName, RegistrationId, answer, registration::Change};
+use crate::dps::{Dps, EnrollmentName, RegistrationId, answer, operation::Operation, registration::Change};
 
 /// Whose registration the path names.
 fn device(name: EnrollmentName) -> Result<RegistrationId, Error> {
@@ -23,9 +24,14 @@ fn device(name: EnrollmentName) -> Result<RegistrationId, Error> {
     }
 }
 
-pub(super) async fn get(State(dps): State<Arc<Dps>>, About(name): About, headers: HeaderMap) -> Result<Tagged, Error> {
+pub(super) async fn get(
+    Asked(operation): Asked<Operation>,
+    State(dps): State<Arc<Dps>>,
+    About(name): About,
+    headers: HeaderMap,
+) -> Result<Tagged, Error> {
     let id = device(name)?;
-    dps.serve(&headers, "GetDeviceRegistrationState", id.as_str(), |dps| {
+    dps.serve(&headers, operation, id.as_str(), |dps| {
         dps.registration_state(&id).map(Tagged).ok_or_else(|| Error::RegistrationNotFound(id.to_string()))
     })
     .await
@@ -33,12 +39,13 @@ pub(super) async fn get(State(dps): State<Arc<Dps>>, About(name): About, headers
 
 /// The device stays in its hub; when it registers again, it does so for the first time.
 pub(super) async fn delete(
+    Asked(operation): Asked<Operation>,
     State(dps): State<Arc<Dps>>,
     About(name): About,
     headers: HeaderMap,
 ) -> Result<StatusCode, Error> {
     let id = device(name)?;
-    dps.serve(&headers, "DeleteDeviceRegistrationState", id.as_str(), |dps| {
+    dps.serve(&headers, operation, id.as_str(), |dps| {
         dps.store.change(|state| {
             state.get(&id).ok_or_else(|| Error::RegistrationNotFound(id.to_string()))?;
             Ok((vec![Change::Forget { id: id.clone() }], StatusCode::NO_CONTENT))
@@ -49,11 +56,12 @@ pub(super) async fn delete(
 
 /// The registrations under a group.
 pub(super) async fn query(
+    Asked(operation): Asked<Operation>,
     State(dps): State<Arc<Dps>>,
     About(name): About,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    dps.serve(&headers, "QueryDeviceRegistrationStates", name.as_str(), |dps| {
+    dps.serve(&headers, operation, name.as_str(), |dps| {
         dps.store.read(|state| {
             if state.enrollments.get(&name).is_none() {
                 return Err(Error::GroupNotFound(name.as_str().to_owned()));

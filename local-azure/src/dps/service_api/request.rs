@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{OWNER, answer::Error};
 use crate::{
-    dps::{Dps, EnrollmentName},
+    dps::{Dps, EnrollmentName, operation::Operation},
     gate::{Class, Request, Service},
     sas::Token,
 };
@@ -21,10 +21,11 @@ impl Dps {
     pub(super) async fn serve<T: Send>(
         &self,
         headers: &HeaderMap,
-        operation: &'static str,
+        operation: Operation,
         subject: &str,
         carry_out: impl FnOnce(&Self) -> Result<T, Error> + Send,
     ) -> Result<T, Error> {
+        let operation = operation.name();
         let request = Request { service: Service::Dps, operation, class: Class::Other, subject };
         let passage = self.gate.pass(request).await?;
         let result = self.authorize(headers).and_then(|()| carry_out(self));

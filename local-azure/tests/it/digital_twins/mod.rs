@@ -2,7 +2,6 @@
 
 mod client;
 mod components;
-mod coverage;
 mod event_routes;
 mod jobs;
 mod models;
