@@ -41,6 +41,10 @@ pub struct Config {
     pub query_lag: Duration,
     /// Whether Azure Digital Twins' documented limits are enforced.
     pub adt_limits: bool,
+    /// Whether the documented throttles of IoT Hub, size S1 with one unit, are enforced.
+    pub hub_limits: bool,
+    /// Whether DPS' documented limits are enforced.
+    pub dps_limits: bool,
     /// The endpoints that Azure Digital Twins' event routes may lead to.
     pub adt_endpoints: Vec<String>,
     /// Where DPS asks for a hub; `None` asks the app in the Functions host.
@@ -136,6 +140,8 @@ impl Config {
             adt_latency: Duration::ZERO,
             query_lag: Duration::ZERO,
             adt_limits: false,
+            hub_limits: false,
+            dps_limits: false,
             adt_endpoints: Vec::new(),
             webhook_url: None,
             webhook_patience: Patience::default(),

@@ -32,8 +32,10 @@ pub(crate) const ENROLLMENT_GROUP: &str = "adt-devices";
 const TELEMETRY_HUB: &str = "deviceevents";
 const LIFECYCLE_HUB: &str = "lifecycleevents";
 const CONSUMER_GROUPS: [&str; 2] = ["$Default", "adt-functions"];
-/// After how long a device that registers asks again whether it is assigned. Azure says 3 s; here nobody needs to wait.
+/// After how long a device that registers asks again whether it is assigned. Azure says 3 s; here nobody needs to wait,
+/// unless the limits are enforced: a device may ask 5 times in 10 s.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+const RETRY_AFTER_WITH_LIMITS: Duration = Duration::from_secs(3);
 
 /// All services. Cheap to clone; clones are the same services.
 #[derive(Debug, Clone)]
@@ -195,6 +197,8 @@ fn rules(config: &Config) -> Rules {
     Rules {
         latency: latency.map(|latency| (Service::DigitalTwins, latency)).into_iter().collect(),
         digital_twins_limits: config.adt_limits,
+        iot_hub_limits: config.hub_limits,
+        dps_limits: config.dps_limits,
     }
 }
 
@@ -292,7 +296,7 @@ fn dps_settings(config: &Config, webhook: Url) -> Result<dps::Settings, StartErr
         },
         owner_key: Key::parse(&config.credentials.dps_owner_key)?,
         patience: config.webhook_patience.clone(),
-        retry_after: RETRY_AFTER,
+        retry_after: if config.dps_limits { RETRY_AFTER_WITH_LIMITS } else { RETRY_AFTER },
     })
 }
 

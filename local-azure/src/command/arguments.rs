@@ -130,6 +130,15 @@ pub(crate) struct Options {
     /// Enforce Azure Digital Twins' documented limits (1,000 patches and 500 creations a second, 10 writes a twin)
     #[arg(long, global = true)]
     adt_limits: bool,
+    /// Enforce the documented throttles of IoT Hub, size S1 with one unit
+    ///
+    /// 100 messages and connections a second, 100 requests about identities and 20 queries a minute, ... What is beyond
+    /// them waits for up to 10 s, then it is refused.
+    #[arg(long, global = true)]
+    hub_limits: bool,
+    /// Enforce DPS' documented limits (1,000 registrations a minute, 5 polls of a device in 10 s)
+    #[arg(long, global = true)]
+    dps_limits: bool,
     /// Names of endpoints that Azure Digital Twins' event routes may lead to, joined by commas [default: none]
     #[arg(long, global = true, value_name = "LIST", value_delimiter = ',')]
     adt_endpoints: Vec<String>,
@@ -171,6 +180,8 @@ impl Options {
             adt_latency: self.adt_latency,
             query_lag: self.query_lag,
             adt_limits: self.adt_limits,
+            hub_limits: self.hub_limits,
+            dps_limits: self.dps_limits,
             adt_endpoints: self.adt_endpoints.clone(),
             ..base
         }

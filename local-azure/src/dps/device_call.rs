@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::{Dps, EnrollmentName, RegistrationId, answer::Refusal, operation::Operation};
 use crate::{
-    gate::{self, Class, Passage, Request, Service},
+    gate::{self, Passage, Request, Service},
     iot_hub::KeyPair,
     sas::{self, Token},
 };
@@ -117,7 +117,7 @@ impl Dps {
 
     /// Passes the gate.
     pub(super) async fn pass(&self, operation: Operation, id: &RegistrationId) -> Result<Passage, gate::Refusal> {
-        let (operation, subject) = (operation.name(), id.as_str());
-        self.gate.pass(Request { service: Service::Dps, operation, class: Class::Other, subject }).await
+        let (class, operation, subject) = (operation.class(), operation.name(), id.as_str());
+        self.gate.pass(Request { service: Service::Dps, operation, class, subject }).await
     }
 }

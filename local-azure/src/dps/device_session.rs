@@ -98,9 +98,7 @@ impl Endpoint for DeviceSession {
         let asked = TOPICS.iter().find_map(|(operation, topic)| Some((operation, topic.rest(message.topic)?)));
         let (answer, query) = match asked {
             Some((Operation::RegisterDevice, query)) => (self.caller.register(&message.payload).await, query),
-            Some((Operation::Poll, query)) => {
-                (self.caller.operation(parameter(query, "operationId")).await, query)
-            }
+            Some((Operation::Poll, query)) => (self.caller.operation(parameter(query, "operationId")).await, query),
             _ => return Err(Refused("not a topic of DPS".into())),
         };
         self.outgoing(parameter(query, "$rid"), answer).map(Some)

@@ -1,6 +1,6 @@
 //! What can be asked of DPS, over MQTT and over HTTPS: the lists by which requests are routed, counted and throttled.
 
-use crate::{front::Verb, mqtt::Template};
+use crate::{front::Verb, gate::Class, mqtt::Template};
 
 /// What can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,16 @@ impl Operation {
             Self::QueryDeviceRegistrationStates => "QueryDeviceRegistrationStates",
             Self::GetDeviceRegistrationState => "GetDeviceRegistrationState",
             Self::DeleteDeviceRegistrationState => "DeleteDeviceRegistrationState",
+        }
+    }
+
+    /// Which limit it counts against.
+    pub(super) fn class(self) -> Class {
+        match self {
+            Self::Connect => Class::Other,
+            Self::RegisterDevice => Class::Registration,
+            Self::Poll | Self::LookUpRegistration => Class::Poll,
+            _ => Class::Enrollments,
         }
     }
 }

@@ -10,6 +10,7 @@ mod fault;
 mod faults;
 mod handlers;
 mod limits;
+mod throttles;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -17,7 +18,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::broadcast, time::Instant};
 
-use self::{counts::Counts, faults::Faults, handlers::Handlers, limits::Limits};
+use self::{counts::Counts, faults::Faults, handlers::Handlers, limits::Limits, throttles::Throttles};
 pub use self::{
     counts::OperationCount,
     effect::Effect,
@@ -25,6 +26,7 @@ pub use self::{
     faults::{FaultStatus, Fired, Moment, TooMany},
     handlers::{Caller, Killer},
 };
+use crate::clock::Clock;
 
 /// The services that local-azure stands in for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -44,7 +46,8 @@ pub enum Service {
     Identity,
 }
 
-/// A class of operations that shares a limit (Azure Digital Twins: service limits).
+/// A class of operations that shares a limit (Azure Digital Twins: service limits; IoT Hub: quotas and throttling; DPS:
+/// limits).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
     /// Reads of twins and relationships.
@@ -53,7 +56,7 @@ pub enum Class {
     Patch,
     /// Creations and deletions of twins and relationships.
     CreateOrDelete,
-    /// Queries.
+    /// Queries, of Azure Digital Twins and of IoT Hub.
     Query,
     /// Everything about models.
     Models,
@@ -61,6 +64,26 @@ pub enum Class {
     EventRoutes,
     /// Everything about import and delete jobs.
     Jobs,
+    /// Identities of IoT Hub.
+    Registry,
+    /// New connections of devices to IoT Hub.
+    Connect,
+    /// Messages that devices send.
+    Send,
+    /// Messages that devices fetch over HTTPS.
+    Receive,
+    /// Reads of device twins.
+    TwinRead,
+    /// Changes of device twins.
+    TwinUpdate,
+    /// Calls of direct methods.
+    Method,
+    /// Registrations of devices in DPS.
+    Registration,
+    /// Questions of devices to DPS how their registration goes.
+    Poll,
+    /// Everything of DPS' service API.
+    Enrollments,
     /// Everything without a documented limit.
     Other,
 }
@@ -76,6 +99,17 @@ pub struct Request<'a> {
     pub class: Class,
     /// What it works on (a twin id, a device id); empty where there is nothing of the kind.
     pub subject: &'a str,
+}
+
+/// What a request takes of the throttles of an IoT hub.
+#[derive(Debug, Clone, Copy)]
+pub struct Share<'a> {
+    /// The hub's host name.
+    pub hub: &'a str,
+    /// How much it takes: a bulk operation one for each device, a call of a method one for each 4 KB.
+    pub units: u32,
+    /// The hub's clock.
+    pub clock: &'a Clock,
 }
 
 /// The gate refused a request: it must not be carried out.
@@ -138,6 +172,10 @@ pub struct Rules {
     pub latency: HashMap<Service, Duration>,
     /// Whether the documented limits of Azure Digital Twins are enforced.
     pub digital_twins_limits: bool,
+    /// Whether the documented throttles of IoT Hub are.
+    pub iot_hub_limits: bool,
+    /// Whether the documented limits of DPS are.
+    pub dps_limits: bool,
 }
 
 /// Counts and holds up requests. Shared by all services of one local-azure.
@@ -146,6 +184,7 @@ pub struct Gate {
     rules: Rules,
     counts: Counts,
     limits: Limits,
+    throttles: Throttles,
     faults: Faults,
     handlers: Arc<Handlers>,
 }
@@ -159,8 +198,8 @@ impl Default for Gate {
 impl Gate {
     /// A gate with these rules and no faults.
     pub fn new(rules: Rules) -> Self {
-        let (counts, limits, faults) = (Counts::default(), Limits::default(), Faults::default());
-        Self { rules, counts, limits, faults, handlers: Arc::default() }
+        let (counts, limits, throttles) = (Counts::default(), Limits::default(), Throttles::default());
+        Self { rules, counts, limits, throttles, faults: Faults::default(), handlers: Arc::default() }
     }
 
     /// Says how faults kill handlers. Without this they kill none.
@@ -192,10 +231,36 @@ impl Gate {
             Some(Effect::KillAfter(chosen)) => End::Kill(chosen, Arc::clone(&self.handlers)),
             Some(_) | None => End::Answer,
         };
-        if self.rules.digital_twins_limits && request.service == Service::DigitalTwins {
+        if self.has_limits(request.service) {
             self.limits.admit(&request, Instant::now())?;
         }
         Ok(Passage { caller, end })
+    }
+
+    /// As [`Gate::pass`], for a request to one of several hubs, each of which has throttles of its own: it may have to
+    /// wait.
+    ///
+    /// # Errors
+    /// As [`Gate::pass`].
+    pub async fn pass_to_hub(&self, share: Share<'_>, request: Request<'_>) -> Result<Passage, Refusal> {
+        let passage = self.pass(request).await?;
+        if self.rules.iot_hub_limits {
+            let wait = self.throttles.admit(share.hub, request.class, share.units, share.clock.now())?;
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+        }
+        Ok(passage)
+    }
+
+    /// Whether a service's documented limits are enforced.
+    pub fn has_limits(&self, service: Service) -> bool {
+        match service {
+            Service::DigitalTwins => self.rules.digital_twins_limits,
+            Service::Dps => self.rules.dps_limits,
+            Service::IotHub => self.rules.iot_hub_limits,
+            _ => false,
+        }
     }
 
     /// Lets a batch of events through, later if a fault delays it. Gives what else is to happen to it:
@@ -263,6 +328,7 @@ impl Gate {
         self.faults.clear();
         self.counts.clear();
         self.limits.clear();
+        self.throttles.clear();
     }
 }
 
@@ -305,6 +371,28 @@ mod tests {
         assert_eq!(refused, [1, 1]);
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(gate.pass(patch_of("a")).await.is_ok() && gate.pass(create("a")).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_hubs_throttle_queues_waits_its_turn_and_what_does_not_fit_is_refused() {
+        let gate = Gate::new(Rules { iot_hub_limits: true, ..Rules::default() });
+        let query = Request { service: Service::IotHub, operation: "QueryTwins", class: Class::Query, subject: "" };
+        let clock = Clock::manual(jiff::Timestamp::UNIX_EPOCH);
+        let pass = || gate.pass_to_hub(Share { hub: "a", units: 1, clock: &clock }, query);
+        let start = Instant::now();
+        for _ in 0..20 {
+            assert!(pass().await.is_ok());
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        let waiting = [pass().await, pass().await, pass().await];
+        assert!(waiting.iter().all(Result::is_ok));
+        assert_eq!(start.elapsed(), Duration::from_secs(3 + 6 + 9));
+        assert_eq!(pass().await.unwrap_err(), Refusal::too_many_requests(Duration::from_secs(2)));
+        gate.reset();
+        assert!(pass().await.is_ok());
+        let unlimited = Gate::default();
+        let everything = Share { hub: "a", units: u32::MAX, clock: &clock };
+        assert!(unlimited.pass_to_hub(everything, query).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

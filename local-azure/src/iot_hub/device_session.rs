@@ -15,7 +15,6 @@ use super::{
 };
 use crate::{
     event_hubs::EventData,
-    gate::{Class, Request, Service},
     mqtt::{Endpoint, Incoming, Outgoing, Push, Refused, Subscriptions, Template},
 };
 
@@ -64,10 +63,7 @@ impl DeviceSession {
         operation: Operation,
         carry_out: impl FnOnce() -> Result<T, Error> + Send,
     ) -> Result<T, Error> {
-        let subject = self.sender.at.device.as_str();
-        let operation = operation.name();
-        let request = Request { service: Service::IotHub, operation, class: Class::Other, subject };
-        let passage = self.hub.gate.pass(request).await?;
+        let passage = self.hub.pass(operation, self.sender.at.device.as_str(), 1).await?;
         let result = carry_out();
         if passage.is_answered().await { result } else { Err(Error::NoAnswer) }
     }

@@ -51,8 +51,12 @@ pub use self::{
     state::{Change, Entry, Identity, KeyPair, State, Status},
     twin_format::TwinError,
 };
-use self::{connections::Connections, device_api::Locks, methods::Calls};
-use crate::{clock::Clock, gate::Gate, store::Store};
+use self::{connections::Connections, device_api::Locks, methods::Calls, operation::Operation};
+use crate::{
+    clock::Clock,
+    gate::{self, Gate, Passage, Service, Share},
+    store::Store,
+};
 
 /// One IoT hub.
 pub struct IotHub {
@@ -151,6 +155,14 @@ impl IotHub {
         let Ok(()) = self.store.change(|_| Ok::<_, std::convert::Infallible>((vec![Change::Clear], ())));
         self.connections.forget_all();
         self.messages.store(0, Ordering::Relaxed);
+    }
+
+    /// Passes the gate, where a request about a device takes so many units of the hub's throttles.
+    async fn pass(&self, operation: Operation, device: &str, units: u32) -> Result<Passage, gate::Refusal> {
+        let share = Share { hub: self.host_name.as_str(), units, clock: &self.clock };
+        let (class, operation) = (operation.class(), operation.name());
+        let request = gate::Request { service: Service::IotHub, operation, class, subject: device };
+        self.gate.pass_to_hub(share, request).await
     }
 
     fn in_order(&self) -> MutexGuard<'_, ()> {

@@ -1,7 +1,7 @@
 //! What can be asked of a hub, over HTTPS and over MQTT: the lists by which requests are routed, counted and throttled.
 
 use super::methods;
-use crate::{front::Verb, mqtt::Template};
+use crate::{front::Verb, gate::Class, mqtt::Template};
 
 /// What can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +68,37 @@ impl Operation {
             Self::GetDeviceTwin => "GetDeviceTwin",
             Self::UpdateReportedProperties => "UpdateReportedProperties",
             Self::AnswerMethod => "AnswerMethod",
+        }
+    }
+
+    /// Which throttle it counts against.
+    pub(super) fn class(self) -> Class {
+        match self {
+            Self::Connect => Class::Connect,
+            Self::ListDevices
+            | Self::BulkDevices
+            | Self::GetDevice
+            | Self::CreateOrUpdateDevice
+            | Self::DeleteDevice
+            | Self::ListModules
+            | Self::GetModule
+            | Self::CreateOrUpdateModule
+            | Self::DeleteModule => Class::Registry,
+            Self::QueryTwins => Class::Query,
+            Self::GetTwin | Self::GetModuleTwin | Self::GetDeviceTwin => Class::TwinRead,
+            Self::UpdateTwin
+            | Self::ReplaceTwin
+            | Self::UpdateModuleTwin
+            | Self::ReplaceModuleTwin
+            | Self::UpdateReportedProperties => Class::TwinUpdate,
+            Self::InvokeMethod | Self::InvokeModuleMethod => Class::Method,
+            Self::SendDeviceMessage => Class::Send,
+            Self::ReceiveDeviceMessage => Class::Receive,
+            Self::GetDeviceStatistics
+            | Self::GetServiceStatistics
+            | Self::CompleteDeviceMessage
+            | Self::AbandonDeviceMessage
+            | Self::AnswerMethod => Class::Other,
         }
     }
 }

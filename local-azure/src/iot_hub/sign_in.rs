@@ -14,7 +14,6 @@ use super::{
     operation::Operation,
 };
 use crate::{
-    gate::{Class, Request, Service},
     mqtt::{Credentials, Endpoint as _, NotAdmitted, Subscriptions},
     sas::Token,
 };
@@ -51,10 +50,7 @@ impl IotHub {
     pub(crate) async fn sign_in(self: Arc<Self>, who: Credentials<'_>) -> Result<DeviceSession, NotAdmitted> {
         let user_name = UserName::parse(who.user_name).ok_or(ConnectReturnCode::BadUserNamePassword)?;
         let at = user_name.at.clone();
-        let subject = at.device.as_str();
-        let request =
-            Request { service: Service::IotHub, operation: Operation::Connect.name(), class: Class::Other, subject };
-        let passage = self.gate.pass(request).await?;
+        let passage = self.pass(Operation::Connect, at.device.as_str(), 1).await?;
         let session = Arc::clone(&self).open(user_name, who);
         if passage.is_answered().await {
             return session.map_err(NotAdmitted::Told);

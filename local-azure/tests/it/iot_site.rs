@@ -14,7 +14,7 @@ use local_azure::{
     dps::{self, Dps, EnrollmentGroup, Patience, Reprovisioning, Webhook},
     event_hubs::{EventData, EventHub},
     front,
-    gate::Gate,
+    gate::{Gate, Rules},
     iot_hub::{self, Address, Enrichment, HostName, IotHub, KeyPair, NewIdentity, Permissions, Policy, Route, Source},
     mqtt::{self, Limits, Services},
     sas::Key,
@@ -86,6 +86,8 @@ pub(crate) struct Options {
     /// Another address than the webhook's own.
     pub(crate) webhook: Option<url::Url>,
     pub(crate) limits: Limits,
+    /// How the gate behaves.
+    pub(crate) rules: Rules,
     /// After how long devices are to ask again.
     pub(crate) retry_after: Duration,
     pub(crate) clock: Clock,
@@ -101,6 +103,7 @@ impl Default for Options {
             retries: 2,
             webhook: None,
             limits: Limits::default(),
+            rules: Rules::default(),
             retry_after: Duration::from_secs(3),
             clock: Clock::manual(Timestamp::from_second(NOW).unwrap()),
         }
@@ -108,6 +111,7 @@ impl Default for Options {
 }
 
 pub(crate) struct Site {
+    pub(crate) gate: Arc<Gate>,
     pub(crate) dps: Arc<Dps>,
     pub(crate) hubs: Vec<Arc<IotHub>>,
     pub(crate) telemetry: Arc<EventHub>,
@@ -142,7 +146,7 @@ impl Site {
 
     async fn resume(options: Options, states: Vec<iot_hub::State>, state: dps::State) -> Self {
         let clock = options.clock;
-        let gate = Arc::new(Gate::default());
+        let gate = Arc::new(Gate::new(options.rules));
         let shutdown = CancellationToken::new();
         let event_hub =
             |name| Arc::new(EventHub::new(name, NonZeroUsize::new(2).unwrap(), ["adt-functions"], clock.clone()));
@@ -173,7 +177,7 @@ impl Site {
             },
             retry_after: options.retry_after,
         };
-        let dps = Dps::new(settings, hubs.clone(), state, clock.clone(), gate, shutdown.clone()).unwrap();
+        let dps = Dps::new(settings, hubs.clone(), state, clock.clone(), Arc::clone(&gate), shutdown.clone()).unwrap();
         let (acceptor, certificate) = tls();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -182,7 +186,7 @@ impl Site {
         servers.spawn(mqtt::serve(listener, acceptor, services.clone(), shutdown.clone()));
         let http = serve_http(services, &shutdown, &servers).await;
         hook.chooses(options.hubs[0]);
-        Self { dps, hubs, telemetry, lifecycle, hook, address, http, certificate, shutdown, servers }
+        Self { gate, dps, hubs, telemetry, lifecycle, hook, address, http, certificate, shutdown, servers }
     }
 
     /// Stops and waits for the servers.

@@ -27,6 +27,7 @@ mod iot_hub_recorded;
 mod iot_hub_service;
 mod iot_site;
 mod iot_wire;
+mod limits;
 mod mqtt_client;
 mod mqtt_hostile;
 mod sas;

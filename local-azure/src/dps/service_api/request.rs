@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{OWNER, answer::Error};
 use crate::{
     dps::{Dps, EnrollmentName, operation::Operation},
-    gate::{Class, Request, Service},
+    gate::{Request, Service},
     sas::Token,
 };
 
@@ -25,8 +25,8 @@ impl Dps {
         subject: &str,
         carry_out: impl FnOnce(&Self) -> Result<T, Error> + Send,
     ) -> Result<T, Error> {
-        let operation = operation.name();
-        let request = Request { service: Service::Dps, operation, class: Class::Other, subject };
+        let (class, operation) = (operation.class(), operation.name());
+        let request = Request { service: Service::Dps, operation, class, subject };
         let passage = self.gate.pass(request).await?;
         let result = self.authorize(headers).and_then(|()| carry_out(self));
         if passage.is_answered().await { result } else { Err(Error::NoAnswer) }

@@ -76,13 +76,21 @@ impl<P: Permission> FromRequestParts<Hubs> for Admitted<P> {
 
     async fn from_request_parts(parts: &mut Parts, hubs: &Hubs) -> Result<Self, Error> {
         let host = text(&parts.headers, header::HOST.as_str()).unwrap_or_default();
-        let hub = match &**hubs {
-            [only] => Some(only),
-            several => several.iter().find(|hub| hub.host_name().is(host)),
-        };
-        let hub = hub.ok_or_else(|| Error::ArgumentInvalid(format!("there is no hub {}", HostName::new(host))))?;
+        let hub = hub_for(hubs, &parts.headers)
+            .ok_or_else(|| Error::ArgumentInvalid(format!("there is no hub {}", HostName::new(host))))?;
         authorize::<P>(hub, host, &parts.headers).map_err(Error::Unauthorized)?;
         Ok(Self { hub: Arc::clone(hub), permission: PhantomData })
+    }
+}
+
+/// The hub that a request's `Host` names; where there is only one, it takes all.
+pub(super) fn hub_for<'h>(hubs: &'h [Arc<IotHub>], headers: &HeaderMap) -> Option<&'h Arc<IotHub>> {
+    match hubs {
+        [only] => Some(only),
+        several => {
+            let host = text(headers, header::HOST.as_str()).unwrap_or_default();
+            several.iter().find(|hub| hub.host_name().is(host))
+        }
     }
 }
 
