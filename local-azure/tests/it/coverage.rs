@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use local_azure::{digital_twins, dps, iot_hub};
+use local_azure::{digital_twins, dps, functions_host::Operation, iot_hub};
 
 const DOCUMENT: &str = include_str!("../../../docs/local-azure.md");
 
@@ -46,4 +46,13 @@ fn the_table_of_dps_is_that_of_its_routers() {
 #[test]
 fn the_table_of_iot_hub_is_that_of_its_routers() {
     hold("IoT Hub", iot_hub::operations());
+}
+
+#[test]
+fn the_table_of_the_functions_host_is_that_of_its_own_operations() {
+    let operations = Operation::ALL.into_iter().flat_map(|operation| {
+        let path = operation.template();
+        operation.methods().iter().map(move |method| (method.as_str(), path, path))
+    });
+    hold("Functions host", operations);
 }
