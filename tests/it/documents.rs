@@ -16,7 +16,7 @@ const NOT_IN_TEMPLATE: [&str; 6] = [
     "RUST_LOG",
 ];
 
-fn read(path: impl AsRef<Path>) -> String {
+pub(crate) fn read(path: impl AsRef<Path>) -> String {
     let path = Path::new(ROOT).join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -33,13 +33,13 @@ fn documents() -> Vec<PathBuf> {
 }
 
 /// The text of the section under `heading`, up to the next heading.
-fn section<'a>(document: &'a str, heading: &str) -> &'a str {
+pub(crate) fn section<'a>(document: &'a str, heading: &str) -> &'a str {
     let (_, rest) = document.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
     rest.find("\n#").map_or(rest, |end| &rest[..end])
 }
 
 /// What stands in backticks in the first column of the tables in `section`.
-fn first_column(section: &str) -> BTreeSet<String> {
+pub(crate) fn first_column(section: &str) -> BTreeSet<String> {
     let cells = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
     cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
 }
@@ -121,7 +121,7 @@ fn every_test_that_the_documents_name_exists() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-fn sources_below(folder: &str) -> String {
+pub(crate) fn sources_below(folder: &str) -> String {
     let mut text = String::new();
     let mut folders = vec![Path::new(ROOT).join(folder)];
     while let Some(folder) = folders.pop() {

@@ -12,6 +12,7 @@
 mod commands;
 mod digital_twins;
 mod documents;
+mod examples;
 mod fixtures;
 mod host;
 mod process;
