@@ -262,6 +262,18 @@ mod tests {
     }
 
     #[test]
+    fn each_service_has_its_limits_by_an_option_of_its_own() {
+        let limits = |line| {
+            let Config { adt_limits, hub_limits, dps_limits, .. } = config(line);
+            [adt_limits, hub_limits, dps_limits]
+        };
+        assert_eq!(limits("local-azure"), [false; 3]);
+        assert_eq!(limits("local-azure --adt-limits"), [true, false, false]);
+        assert_eq!(limits("local-azure --hub-limits"), [false, true, false]);
+        assert_eq!(limits("local-azure --dps-limits"), [false, false, true]);
+    }
+
+    #[test]
     fn help_names_the_default_ports() {
         let help = <Arguments as clap::CommandFactory>::command().render_help().to_string();
         let Ports { https, mqtt, functions, control } = Ports::default();
