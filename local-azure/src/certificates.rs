@@ -17,6 +17,8 @@ use rcgen::{
 use rustls::ServerConfig;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use crate::x509::ProofOfPossession;
+
 /// Names that every server certificate is good for, besides the linked hubs: the loopback names, the global DPS
 /// endpoint, and the forms of names that Azure gives to hubs and Digital Twins instances, for people who point
 /// them at 127.0.0.1 in their hosts file.
@@ -95,7 +97,7 @@ impl Authority {
         &self.file
     }
 
-    /// TLS for a server that answers to the fixed names and to `host_names`.
+    /// TLS for a server that answers to the fixed names and to `host_names`, and asks clients for a certificate.
     ///
     /// # Errors
     /// When one of the names cannot stand in a certificate.
@@ -112,9 +114,10 @@ impl Authority {
         let certificate = params.signed_by(&key, &Issuer::from_params(&authority, &self.key))?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let possession = Arc::new(ProofOfPossession::new(&provider));
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
+            .with_client_cert_verifier(possession)
             .with_single_cert(vec![certificate.der().clone()], key)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec(), b"mqtt".to_vec()];
         Ok(Arc::new(config))

@@ -252,7 +252,7 @@ impl Running {
     fn serve<L>(&self, listener: L, router: Router)
     where
         L: axum::serve::Listener,
-        L::Io: front::Abort,
+        L::Io: front::Connection,
         L::Addr: std::fmt::Debug,
     {
         let shutdown = self.shutdown.clone();

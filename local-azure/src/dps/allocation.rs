@@ -11,6 +11,7 @@ use tracing::{debug, warn};
 
 use super::{
     Allocation, RegistrationId, Webhook,
+    attestation::Proof,
     registration::{Assignment, Failure},
 };
 use crate::iot_hub::{HostName, TwinPatch};
@@ -63,6 +64,8 @@ pub(super) struct Question<'a> {
     /// The member that holds the enrollment, and the enrollment.
     pub(super) enrollment: (&'static str, Value),
     pub(super) id: &'a RegistrationId,
+    /// By what the device is known.
+    pub(super) proof: &'a Proof,
     pub(super) current: Option<&'a Assignment>,
     pub(super) payload: Option<&'a Value>,
     pub(super) linked_hubs: Vec<&'a HostName>,
@@ -77,7 +80,11 @@ impl Question<'_> {
                 members.insert("currentIotHubHostName".into(), current.hub.as_str().into());
                 members.insert("currentDeviceId".into(), current.device.as_str().into());
             }
-            members.insert("symmetricKey".into(), json!({}));
+            let (kind, shown) = match self.proof {
+                Proof::Keys(_) => ("symmetricKey", json!({})),
+                Proof::Certificate(certificate) => ("x509", json!({ "clientCertificate": certificate.to_base64() })),
+            };
+            members.insert(kind.into(), shown);
             if let Some(payload) = self.payload {
                 members.insert("payload".into(), payload.clone());
             }

@@ -5,7 +5,10 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::registration::{Operation, Outcome, Registration};
+use super::{
+    EnrollmentName,
+    registration::{Operation, Outcome, Registration},
+};
 use crate::gate;
 
 /// A request is refused: what its body says.
@@ -15,6 +18,12 @@ pub(super) enum Refusal {
     WrongToken,
     #[error("Unauthorized")]
     UnknownIdScope,
+    /// Code and text as logs of the service have them (azure-iot-sdk-c, provisioning client).
+    #[error("Invalid certificate.")]
+    InvalidCertificate,
+    /// As the service says it (azure-iot-sdk-c issue 1900, azure-iot-sdk-csharp issue 1040).
+    #[error("CA certificate not found.")]
+    NoAuthority,
     #[error("the body must be empty or a JSON object with the registrationId of the connection")]
     BadRequest,
     #[error("the query must have an api-version")]
@@ -63,7 +72,8 @@ impl Refusal {
         match (self, over) {
             // Both recorded; an unknown id scope is not documented.
             (Self::WrongToken, Over::Mqtt) => 401_000,
-            (Self::WrongToken, Over::Https) | (Self::UnknownIdScope, _) => 401_002,
+            (Self::WrongToken, Over::Https) => 401_002,
+            (Self::UnknownIdScope | Self::InvalidCertificate | Self::NoAuthority, _) => 401_002,
             (Self::BadRequest | Self::NoApiVersion | Self::InvalidId, _) => 400_004,
             (Self::NotEnrolled, _) => 404_201,
             (Self::NotRegistered, _) => 404_202,
@@ -125,6 +135,16 @@ fn status(outcome: Option<&Outcome>) -> &'static str {
 pub(super) fn registration_state(registration: &Registration, outcome: Option<&Outcome>) -> Value {
     let mut state = Map::new();
     let mut put = |name: &str, value: Value| state.insert(name.to_owned(), value);
+    if registration.by_certificate {
+        // In front of all others, as in logs of the service: a group's id, or nothing.
+        put(
+            "x509",
+            match &registration.enrollment {
+                Some(EnrollmentName::Group(id)) => json!({ "enrollmentGroupId": id }),
+                _ => json!({}),
+            },
+        );
+    }
     put("registrationId", registration.id.as_str().into());
     if matches!(outcome, None | Some(Outcome::Disabled)) {
         put("status", status(outcome).into());

@@ -5,9 +5,10 @@ use std::{convert::Infallible, sync::Arc};
 use super::{
     Dps, Enrollment, RegistrationId, Reprovisioning,
     allocation::Decision,
+    attestation::Proof,
     registration::{Assignment, Change, Failure, Substatus},
 };
-use crate::iot_hub::{Address, Condition, DeviceId, IotHub, KeyPair, TwinPatch};
+use crate::iot_hub::{Address, Condition, DeviceId, IotHub, TwinPatch};
 
 /// What becomes of a device whose hub was chosen.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ impl Step {
 }
 
 impl Dps {
-    /// Makes the device known in its hub, with its keys, and takes it out of the hub where it was before. Nothing
+    /// Makes the device known in its hub, with its keys or its certificate, and takes it out of the hub where it was before. Nothing
     /// else runs in between, so that registrations of one device that run at once end in one hub, and one that was
     /// forgotten in none.
     ///
@@ -46,7 +47,7 @@ impl Dps {
         id: &RegistrationId,
         operation: &str,
         enrollment: &Enrollment,
-        keys: &KeyPair,
+        proof: &Proof,
         decision: &Decision,
     ) -> Result<(), Failure> {
         let failed =
@@ -74,7 +75,7 @@ impl Dps {
             Step::Migrate => (self.twin_in(current.as_ref()), Substatus::DeviceDataMigrated),
             Step::Reset => (initial(), Substatus::DeviceDataReset),
         };
-        hub.enroll(&device, keys.clone(), twin.as_ref()).map_err(|error| failed(error.to_string()))?;
+        hub.enroll(&device, proof.authentication(), twin.as_ref()).map_err(|error| failed(error.to_string()))?;
         if matches!(step, Step::Migrate | Step::Reset) {
             self.remove_from(current.as_ref());
         }

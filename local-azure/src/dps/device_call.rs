@@ -5,11 +5,16 @@ use std::sync::Arc;
 use serde_json::Value;
 use tracing::info;
 
-use super::{Dps, EnrollmentName, RegistrationId, answer::Refusal, operation::Operation};
+use super::{
+    Dps, EnrollmentName, RegistrationId,
+    answer::Refusal,
+    attestation::{self, Proof},
+    operation::Operation,
+};
 use crate::{
     gate::{self, Passage, Request, Service},
-    iot_hub::KeyPair,
     sas::{self, Token},
+    x509::Chain,
 };
 
 /// A device, and whether it is who it says.
@@ -26,8 +31,8 @@ pub(super) struct Caller {
 pub(super) struct Admission {
     /// Under this enrollment.
     pub(super) enrollment: EnrollmentName,
-    /// With these keys, which it has in its hub too.
-    pub(super) keys: KeyPair,
+    /// By this, which it has in its hub too.
+    pub(super) proof: Proof,
 }
 
 /// How an operation stands.
@@ -38,8 +43,14 @@ pub(super) struct Answer {
 }
 
 impl Caller {
-    pub(super) fn new(dps: Arc<Dps>, id_scope: &str, id: RegistrationId, token: Option<&str>) -> Self {
-        let admission = dps.verify(id_scope, &id, token);
+    pub(super) fn new(
+        dps: Arc<Dps>,
+        id_scope: &str,
+        id: RegistrationId,
+        token: Option<&str>,
+        certificate: Option<&Chain>,
+    ) -> Self {
+        let admission = dps.verify(id_scope, &id, token, certificate);
         Self { dps, id, admission }
     }
 
@@ -92,11 +103,24 @@ impl Caller {
 }
 
 impl Dps {
-    fn verify(&self, id_scope: &str, id: &RegistrationId, token: Option<&str>) -> Result<Admission, Refusal> {
+    fn verify(
+        &self,
+        id_scope: &str,
+        id: &RegistrationId,
+        token: Option<&str>,
+        certificate: Option<&Chain>,
+    ) -> Result<Admission, Refusal> {
         if !id_scope.eq_ignore_ascii_case(&self.settings.id_scope) {
             info!(registration = %id, "refused a device: it has another id scope");
             return Err(Refusal::UnknownIdScope);
         }
+        match (token, certificate) {
+            (None, Some(chain)) => self.verify_certificate(id, chain),
+            (token, _) => self.verify_token(id_scope, id, token),
+        }
+    }
+
+    fn verify_token(&self, id_scope: &str, id: &RegistrationId, token: Option<&str>) -> Result<Admission, Refusal> {
         let wrong = |reason: sas::Refusal| {
             info!(registration = %id, %reason, "refused a device");
             Refusal::WrongToken
@@ -106,13 +130,25 @@ impl Dps {
         self.store.read(|state| {
             let mut refusal = Refusal::NotEnrolled;
             for (name, enrollment) in state.enrollments.for_device(id) {
-                match enrollment.verify(&name, &token, id_scope, id, now) {
-                    Ok(keys) => return Ok(Admission { enrollment: name, keys }),
-                    Err(reason) => refusal = wrong(reason),
+                match enrollment.attestation.verify_token(&name, &token, id_scope, id, now) {
+                    Some(Ok(keys)) => return Ok(Admission { enrollment: name, proof: Proof::Keys(keys) }),
+                    Some(Err(reason)) => refusal = wrong(reason),
+                    None => refusal = Refusal::WrongToken,
                 }
             }
             Err(refusal)
         })
+    }
+
+    fn verify_certificate(&self, id: &RegistrationId, chain: &Chain) -> Result<Admission, Refusal> {
+        // Chains are not verified while all others wait for the state.
+        let enrollments: Vec<_> = self.store.read(|state| {
+            let found = state.enrollments.for_device(id).into_iter();
+            found.map(|(name, enrollment)| (name, enrollment.attestation.clone())).collect()
+        });
+        let (name, certificate) = attestation::choose(&enrollments, chain, id, self.clock.now())
+            .inspect_err(|reason| info!(registration = %id, %reason, "refused a device"))?;
+        Ok(Admission { enrollment: name.clone(), proof: Proof::Certificate(certificate) })
     }
 
     /// Passes the gate.

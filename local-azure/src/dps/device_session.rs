@@ -51,7 +51,7 @@ impl Dps {
         if !who.client_id.eq_ignore_ascii_case(id.as_str()) {
             return Err(ConnectReturnCode::BadClientId.into());
         }
-        Ok(DeviceSession { caller: Caller::new(self, user_name.id_scope, id, who.password) })
+        Ok(DeviceSession { caller: Caller::new(self, user_name.id_scope, id, who.password, who.certificate) })
     }
 }
 

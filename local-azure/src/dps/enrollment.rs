@@ -1,5 +1,4 @@
-//! Enrollments: whom DPS lets register, and what becomes of it (DPS: terminology, enrollments; symmetric key
-//! attestation).
+//! Enrollments: whom DPS lets register, and what becomes of it (DPS: terminology, enrollments).
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,11 +6,8 @@ use serde_json::Value;
 use url::Url;
 use uuid::Uuid;
 
-use super::RegistrationId;
-use crate::{
-    iot_hub::{DeviceId, HostName, KeyPair},
-    sas::{Refusal, Token},
-};
+use super::{Attestation, RegistrationId};
+use crate::iot_hub::{DeviceId, HostName, KeyPair};
 
 /// Which enrollment: one device's own, or one that a group of devices shares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,11 +19,12 @@ pub enum EnrollmentName {
     Individual(RegistrationId),
 }
 
-/// An enrollment with symmetric keys.
+/// What is enrolled under a name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Enrollment {
-    /// A device's own keys, or those that the keys of a group's devices are derived from.
-    pub keys: KeyPair,
+    /// How its devices prove who they are.
+    #[serde(flatten)]
+    pub attestation: Attestation,
     /// Whether its devices may register.
     pub enabled: bool,
     /// How a hub is chosen.
@@ -69,7 +66,7 @@ pub enum Allocation {
     },
 }
 
-/// The group that the service begins with. It has custom allocation.
+/// The group that the service begins with. It has symmetric keys and custom allocation.
 #[derive(Debug, Clone)]
 pub struct EnrollmentGroup {
     /// Its name.
@@ -138,7 +135,7 @@ impl EnrollmentGroup {
     pub(super) fn enrollment(&self, now: Timestamp) -> (EnrollmentName, Enrollment) {
         let allocation = Allocation::Custom { webhook: self.webhook.clone(), api_version: "2021-10-01".to_owned() };
         let enrollment = Enrollment {
-            keys: self.keys.clone(),
+            attestation: Attestation::Keys(self.keys.clone()),
             enabled: self.enabled,
             allocation,
             hubs: Vec::new(),
@@ -154,38 +151,27 @@ impl EnrollmentGroup {
     }
 }
 
-impl Enrollment {
-    /// Whose token this is: the keys that the device has in its hub too. A device of a group signs with keys that are
-    /// derived from the exact text of its id; whether the service takes the lower case too is not documented, here it
-    /// is taken.
-    ///
-    /// # Errors
-    /// [`Refusal`] if the token is for something else, expired, or signed with another key.
-    pub(super) fn verify(
-        &self,
-        name: &EnrollmentName,
-        token: &Token,
-        id_scope: &str,
-        id: &RegistrationId,
-        now: Timestamp,
-    ) -> Result<KeyPair, Refusal> {
-        let resource = [id_scope, "registrations", id.as_str()];
-        let good = |keys: KeyPair| token.check(&resource, keys.keys(), now).map(|_| keys);
-        match name {
-            EnrollmentName::Individual(_) => good(self.keys.clone()),
-            EnrollmentName::Group(_) => good(self.device_keys(id.as_str())).or_else(|refusal| match refusal {
-                Refusal::WrongSignature => good(self.device_keys(&id.lower())),
-                refusal => Err(refusal),
-            }),
-        }
-    }
-
-    fn device_keys(&self, spelling: &str) -> KeyPair {
-        KeyPair { primary: self.keys.primary.derive(spelling), secondary: self.keys.secondary.derive(spelling) }
-    }
-}
-
 /// A new ETag in the form that enrollments have, without its quotes.
 pub(super) fn new_etag() -> String {
     Uuid::new_v4().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn enrollments_of_an_earlier_version_are_read_and_kept_as_they_were() {
+        let key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+        let earlier = json!({
+            "keys": { "primary": key, "secondary": key }, "enabled": true, "allocation": "hashed", "hubs": [],
+            "reprovisioning": "migrate", "initial_twin": null, "iot_edge": false, "device": null, "etag": "e",
+            "created": "2026-01-01T00:00:00Z", "updated": "2026-01-01T00:00:00Z",
+        });
+        let read: Enrollment = serde_json::from_value(earlier.clone()).unwrap();
+        assert_eq!(read.attestation.keys().unwrap().primary.to_base64(), key);
+        assert_eq!(serde_json::to_value(&read).unwrap(), earlier);
+    }
 }

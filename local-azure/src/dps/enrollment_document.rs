@@ -5,11 +5,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Allocation, Enrollment, EnrollmentName, Reprovisioning, Webhook, enrollment::new_etag};
-use crate::{
-    iot_hub::{DeviceId, HostName, KeyPair},
-    sas::Key,
+use super::{
+    Allocation, Attestation, Enrollment, EnrollmentName, Reprovisioning, Webhook,
+    attestation_document::WantedAttestation, enrollment::new_etag,
 };
+use crate::iot_hub::{DeviceId, HostName};
 
 impl EnrollmentName {
     /// The member of the webhook's request that holds the enrollment.
@@ -66,7 +66,7 @@ pub(super) fn show(
     if let Some(device) = &enrollment.device {
         put("deviceId", device.as_str().into());
     }
-    put("attestation", json!({ "type": "symmetricKey" }));
+    put("attestation", enrollment.attestation.show());
     put("capabilities", json!({ "iotEdge": enrollment.iot_edge }));
     put("etag", quoted(&enrollment.etag).into());
     put("provisioningStatus", if enrollment.enabled { "enabled" } else { "disabled" }.into());
@@ -84,13 +84,6 @@ pub(super) fn show(
         put("customAllocationDefinition", json!({ "webhookUrl": address(webhook), "apiVersion": api_version }));
     }
     shown.into()
-}
-
-/// Its keys.
-pub(super) fn attestation(enrollment: &Enrollment) -> Value {
-    let KeyPair { primary, secondary } = &enrollment.keys;
-    let keys = json!({ "primaryKey": primary.to_base64(), "secondaryKey": secondary.to_base64() });
-    json!({ "type": "symmetricKey", "symmetricKey": keys })
 }
 
 /// An ETag as it is written.
@@ -114,20 +107,6 @@ struct Wanted {
     iot_hub_host_name: Option<HostName>,
     initial_twin: Option<Map<String, Value>>,
     custom_allocation_definition: Option<WantedWebhook>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WantedAttestation {
-    r#type: String,
-    symmetric_key: Option<WantedKeys>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct WantedKeys {
-    primary_key: Option<String>,
-    secondary_key: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -167,7 +146,7 @@ struct WantedWebhook {
 }
 
 /// The enrollment that a document describes, made now or in place of `before`: what is not said is as by default,
-/// keys that are not said stay or are generated.
+/// keys that are not said stay or are generated, certificates stay.
 ///
 /// # Errors
 /// What is wrong with the document.
@@ -181,7 +160,7 @@ pub(super) fn read(
     let wanted = Wanted::deserialize(document).map_err(|error| format!("not an enrollment: {error}"))?;
     wanted.check(name)?;
     Ok(Enrollment {
-        keys: wanted.keys(before)?,
+        attestation: wanted.attestation(name, before)?,
         enabled: wanted.provisioning_status != Some(Status::Disabled),
         hubs: wanted.hubs(linked)?,
         reprovisioning: wanted.reprovisioning(),
@@ -214,25 +193,9 @@ impl Wanted {
         Ok(())
     }
 
-    fn keys(&self, before: Option<&Enrollment>) -> Result<KeyPair, String> {
-        let Some(WantedAttestation { r#type: kind, symmetric_key }) = &self.attestation else {
-            return Err("attestation is missing".to_owned());
-        };
-        if kind != "symmetricKey" {
-            return Err(format!("attestation.type is \"{kind}\"; local-azure knows symmetricKey only"));
-        }
-        let wanted = |choose: fn(&WantedKeys) -> &Option<String>, kept: fn(&KeyPair) -> &Key| {
-            let text = symmetric_key.as_ref().and_then(|keys| choose(keys).as_deref()).filter(|text| !text.is_empty());
-            match (text, before) {
-                (Some(text), _) => Key::parse(text).map_err(|error| error.to_string()),
-                (None, Some(before)) => Ok(kept(&before.keys).clone()),
-                (None, None) => Ok(Key::generate()),
-            }
-        };
-        Ok(KeyPair {
-            primary: wanted(|keys| &keys.primary_key, |keys| &keys.primary)?,
-            secondary: wanted(|keys| &keys.secondary_key, |keys| &keys.secondary)?,
-        })
+    fn attestation(&self, name: &EnrollmentName, before: Option<&Enrollment>) -> Result<Attestation, String> {
+        let attestation = self.attestation.as_ref().ok_or("attestation is missing")?;
+        attestation.read(name, before.map(|before| &before.attestation))
     }
 
     fn hubs(&self, linked: &[&HostName]) -> Result<Vec<HostName>, String> {

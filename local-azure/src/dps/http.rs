@@ -1,5 +1,5 @@
 //! DPS' device API over HTTPS (DPS: runtime registration REST API; how to use DPS' HTTPS device interface with
-//! symmetric keys).
+//! symmetric keys, and with X.509 certificates).
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use super::{
     operation::{DEVICE_ROUTES, Operation, Route},
     service_api,
 };
-use crate::front;
+use crate::front::{self, Peer};
 
 /// DPS' limit for messages.
 const BODY_BYTES: usize = 96 * 1024;
@@ -54,10 +54,11 @@ async fn register(
     State(dps): State<Arc<Dps>>,
     Path((scope, id)): Path<(String, String)>,
     RawQuery(query): RawQuery,
+    peer: Peer,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let answer = match caller(&dps, &scope, &id, query.as_deref(), &headers) {
+    let answer = match caller(&dps, &scope, &id, query.as_deref(), &peer, &headers) {
         Ok(caller) => caller.register(&body).await,
         Err(refusal) => Err(refusal),
     };
@@ -76,9 +77,10 @@ async fn operation(
     State(dps): State<Arc<Dps>>,
     Path((scope, id, operation)): Path<(String, String, String)>,
     RawQuery(query): RawQuery,
+    peer: Peer,
     headers: HeaderMap,
 ) -> Response {
-    let answer = match caller(&dps, &scope, &id, query.as_deref(), &headers) {
+    let answer = match caller(&dps, &scope, &id, query.as_deref(), &peer, &headers) {
         Ok(caller) => caller.operation(&operation).await,
         Err(refusal) => Err(refusal),
     };
@@ -89,23 +91,31 @@ async fn registration(
     State(dps): State<Arc<Dps>>,
     Path((scope, id)): Path<(String, String)>,
     RawQuery(query): RawQuery,
+    peer: Peer,
     headers: HeaderMap,
 ) -> Response {
-    let answer = match caller(&dps, &scope, &id, query.as_deref(), &headers) {
+    let answer = match caller(&dps, &scope, &id, query.as_deref(), &peer, &headers) {
         Ok(caller) => caller.registration().await,
         Err(refusal) => Err(refusal),
     };
     respond(&dps, answer.map(|body| Answer { done: true, body }))
 }
 
-fn caller(dps: &Arc<Dps>, scope: &str, id: &str, query: Option<&str>, headers: &HeaderMap) -> Result<Caller, Refusal> {
+fn caller(
+    dps: &Arc<Dps>,
+    scope: &str,
+    id: &str,
+    query: Option<&str>,
+    peer: &Peer,
+    headers: &HeaderMap,
+) -> Result<Caller, Refusal> {
     let mut parameters = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     if !parameters.any(|(name, value)| name == "api-version" && !value.is_empty()) {
         return Err(Refusal::NoApiVersion);
     }
     let id = id.parse().map_err(|_| Refusal::InvalidId)?;
     let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    Ok(Caller::new(Arc::clone(dps), scope, id, token))
+    Ok(Caller::new(Arc::clone(dps), scope, id, token, peer.0.as_ref()))
 }
 
 fn respond(dps: &Dps, answer: Result<Answer, Refusal>) -> Response {

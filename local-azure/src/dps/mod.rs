@@ -3,6 +3,8 @@
 mod allocation;
 mod answer;
 mod assignment;
+mod attestation;
+mod attestation_document;
 mod device_call;
 mod device_session;
 mod enrollment;
@@ -27,6 +29,7 @@ use uuid::Uuid;
 
 pub use self::{
     allocation::Patience,
+    attestation::{Attestation, Certificates},
     enrollment::{Allocation, Enrollment, EnrollmentGroup, EnrollmentName, Reprovisioning, Webhook},
     enrollments::Enrollments,
     http::router,
@@ -40,13 +43,14 @@ pub use self::{
 use self::{
     allocation::Question,
     answer::Refusal,
+    attestation::Proof,
     device_call::Admission,
     registration::{OPERATIONS, new_etag},
 };
 use crate::{
     clock::Clock,
     gate::Gate,
-    iot_hub::{HostName, IotHub, KeyPair},
+    iot_hub::{HostName, IotHub},
     sas::Key,
     store::Store,
 };
@@ -77,7 +81,7 @@ impl Settings {
             Some(kept) => {
                 let custom = matches!(kept.allocation, Allocation::Custom { .. });
                 let allocation = if custom { configured.allocation } else { kept.allocation.clone() };
-                Enrollment { keys: configured.keys, allocation, ..kept.clone() }
+                Enrollment { attestation: configured.attestation, allocation, ..kept.clone() }
             }
         };
         (kept != Some(&enrollment)).then(|| Change::Enroll { name, enrollment: Box::new(enrollment) })
@@ -193,10 +197,10 @@ impl Dps {
     ) -> Result<(bool, Value), Refusal> {
         // What is begun is either forgotten and interrupted by `clear`, or neither.
         let alone = self.assigning();
-        let Admission { enrollment: name, keys } = admission;
+        let Admission { enrollment: name, proof } = admission;
         let enrollment = self.store.read(|state| state.enrollments.get(&name).cloned());
         let enrollment = enrollment.ok_or(Refusal::NotEnrolled)?;
-        let operation_id = self.begin(id, &name)?;
+        let operation_id = self.begin(id, &name, &proof)?;
         if !enrollment.enabled {
             self.end(id, &operation_id, Outcome::Disabled);
             return self.operation(id, &operation_id).ok_or(Refusal::NoSuchOperation);
@@ -208,7 +212,7 @@ impl Dps {
             tokio::select! {
                 () = dps.shutdown.cancelled() => {}
                 _ = interrupted.changed() => {}
-                () = dps.provision(&id, &operation, (&name, &enrollment), &keys, payload.as_ref()) => {}
+                () = dps.provision(&id, &operation, (&name, &enrollment), &proof, payload.as_ref()) => {}
             }
         });
         Ok((false, answer::assigning(&operation_id)))
@@ -224,7 +228,7 @@ impl Dps {
         })
     }
 
-    fn begin(&self, id: &RegistrationId, enrollment: &EnrollmentName) -> Result<String, Refusal> {
+    fn begin(&self, id: &RegistrationId, enrollment: &EnrollmentName, proof: &Proof) -> Result<String, Refusal> {
         let random = Uuid::new_v4().as_u64_pair().0;
         let operation = format!("5.{random:016x}.{}", Uuid::new_v4());
         self.store.change(|state| {
@@ -235,6 +239,7 @@ impl Dps {
             let change = Change::Begin {
                 id: id.clone(),
                 enrollment: Some(enrollment.clone()),
+                by_certificate: matches!(proof, Proof::Certificate(_)),
                 operation: operation.clone(),
                 now,
                 etag: new_etag(),
@@ -249,7 +254,7 @@ impl Dps {
         id: &RegistrationId,
         operation: &str,
         (name, enrollment): (&EnrollmentName, &Enrollment),
-        keys: &KeyPair,
+        proof: &Proof,
         payload: Option<&Value>,
     ) {
         let current = self.registration(id).and_then(|record| record.assignment);
@@ -260,6 +265,7 @@ impl Dps {
                 let question = Question {
                     enrollment: (name.member(), shown),
                     id,
+                    proof,
                     current: current.as_ref(),
                     payload,
                     linked_hubs: hubs,
@@ -269,7 +275,7 @@ impl Dps {
             policy => allocation::choose(policy, id, current.as_ref(), &hubs),
         };
         let assigned = decided.and_then(|decision| {
-            self.assign(id, operation, enrollment, keys, &decision)?;
+            self.assign(id, operation, enrollment, proof, &decision)?;
             Ok(decision)
         });
         match assigned {

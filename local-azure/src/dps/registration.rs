@@ -110,6 +110,9 @@ pub struct Registration {
     /// The enrollment under which the device last registered.
     #[serde(default)]
     pub enrollment: Option<EnrollmentName>,
+    /// Whether it did so with a certificate.
+    #[serde(default)]
+    pub by_certificate: bool,
     /// The latest operations, the oldest first.
     pub operations: VecDeque<Operation>,
 }
@@ -197,6 +200,9 @@ pub enum Change {
         /// The enrollment under which it may.
         #[serde(default)]
         enrollment: Option<EnrollmentName>,
+        /// Whether it has a certificate, not keys.
+        #[serde(default)]
+        by_certificate: bool,
         /// The operation's id.
         operation: String,
         /// When.
@@ -277,7 +283,7 @@ impl store::State for State {
                 }
             }
             Change::Clear => *self = Self::default(),
-            Change::Begin { id, enrollment, operation, now, etag } => {
+            Change::Begin { id, enrollment, by_certificate, operation, now, etag } => {
                 let record = self.registrations.entry(id.lower()).or_insert_with(|| Registration {
                     id,
                     created: now,
@@ -285,12 +291,14 @@ impl store::State for State {
                     etag,
                     assignment: None,
                     enrollment: None,
+                    by_certificate,
                     operations: VecDeque::new(),
                 });
                 if record.operations.len() == OPERATIONS {
                     record.operations.pop_front();
                 }
                 record.enrollment = enrollment;
+                record.by_certificate = by_certificate;
                 record.operations.push_back(Operation { id: operation, outcome: None });
             }
             Change::Assign { id, assignment } => {

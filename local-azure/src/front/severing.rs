@@ -27,6 +27,8 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
+use crate::x509::Chain;
+
 /// Marks a response that must not go out.
 #[derive(Debug, Clone, Copy)]
 struct NoAnswer;
@@ -50,45 +52,59 @@ pub(crate) async fn sever_unanswered(request: Request, next: Next) -> Response {
     response
 }
 
-/// A connection's switch. Clones are the same switch.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Line(Arc<AtomicBool>);
+/// A connection's switch, with what its client showed. Clones are the same switch.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    severed: Arc<AtomicBool>,
+    chain: Option<Chain>,
+}
 
 impl Line {
-    fn sever(&self) {
-        self.0.store(true, Ordering::Release);
+    /// The client's certificates.
+    pub(super) fn chain(&self) -> Option<&Chain> {
+        self.chain.as_ref()
     }
 
-    fn is_severed(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+    fn sever(&self) {
+        self.severed.store(true, Ordering::Release);
     }
 }
 
 impl<L> Connected<IncomingStream<'_, Severable<L>>> for Line
 where
     L: Listener,
-    L::Io: Abort,
+    L::Io: Connection,
 {
     fn connect_info(stream: IncomingStream<'_, Severable<L>>) -> Self {
-        stream.io().line.clone()
+        let SeverableStream { stream, severed } = stream.io();
+        Self { severed: Arc::clone(severed), chain: stream.chain() }
     }
 }
 
-/// A stream over TCP whose end can be abrupt.
-pub(crate) trait Abort {
+/// A stream over TCP: its end can be abrupt, and its client may have shown certificates.
+pub(crate) trait Connection {
     /// Has the peer see a reset rather than an orderly end when the stream is dropped.
     fn abort(&self) -> io::Result<()>;
+
+    /// The certificates that the client showed.
+    fn chain(&self) -> Option<Chain> {
+        None
+    }
 }
 
-impl Abort for TcpStream {
+impl Connection for TcpStream {
     fn abort(&self) -> io::Result<()> {
         self.set_zero_linger()
     }
 }
 
-impl Abort for TlsStream<TcpStream> {
+impl Connection for TlsStream<TcpStream> {
     fn abort(&self) -> io::Result<()> {
         self.get_ref().0.set_zero_linger()
+    }
+
+    fn chain(&self) -> Option<Chain> {
+        Chain::of(self.get_ref().1)
     }
 }
 
@@ -99,14 +115,14 @@ pub(crate) struct Severable<L>(pub(crate) L);
 impl<L> Listener for Severable<L>
 where
     L: Listener,
-    L::Io: Abort,
+    L::Io: Connection,
 {
     type Io = SeverableStream<L::Io>;
     type Addr = L::Addr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         let (stream, address) = self.0.accept().await;
-        (SeverableStream { stream, line: Line::default() }, address)
+        (SeverableStream { stream, severed: Arc::default() }, address)
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
@@ -118,12 +134,12 @@ where
 #[derive(Debug)]
 pub(crate) struct SeverableStream<S> {
     stream: S,
-    line: Line,
+    severed: Arc<AtomicBool>,
 }
 
-impl<S: Abort> SeverableStream<S> {
+impl<S: Connection> SeverableStream<S> {
     fn check(&self) -> io::Result<()> {
-        if !self.line.is_severed() {
+        if !self.severed.load(Ordering::Acquire) {
             return Ok(());
         }
         self.stream.abort()?;
@@ -137,7 +153,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for SeverableStream<S> {
     }
 }
 
-impl<S: AsyncWrite + Abort + Unpin> AsyncWrite for SeverableStream<S> {
+impl<S: AsyncWrite + Connection + Unpin> AsyncWrite for SeverableStream<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.check()?;
         Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)

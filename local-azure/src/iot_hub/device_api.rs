@@ -21,6 +21,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{Address, CloudMessage, Denial, Error, IotHub, Message, device_session::Sender};
+use crate::front::Peer;
 
 const APPLICATION: &str = "iothub-app-";
 const BATCH: &str = "application/vnd.microsoft.iothub.json";
@@ -69,8 +70,8 @@ impl Locks {
     }
 }
 
-/// Finds the hub, and the device that the token is good for.
-fn admit(hubs: &Hubs, headers: &HeaderMap, device: &str) -> Result<(Arc<IotHub>, Sender), Error> {
+/// Finds the hub, and the device that the token or the certificate is good for.
+fn admit(hubs: &Hubs, headers: &HeaderMap, peer: &Peer, device: &str) -> Result<(Arc<IotHub>, Sender), Error> {
     let host = text(headers, header::HOST.as_str()).unwrap_or_default();
     let hub = match &**hubs {
         [only] => Some(only),
@@ -79,17 +80,19 @@ fn admit(hubs: &Hubs, headers: &HeaderMap, device: &str) -> Result<(Arc<IotHub>,
     let hub = hub.ok_or_else(|| Error::ArgumentInvalid(format!("there is no hub {host}")))?;
     let at = Address::device(device.parse()?);
     let token = text(headers, header::AUTHORIZATION.as_str());
-    let (scope, _) = hub.verify(host, &at, token).map_err(|reason| Error::Unauthorized(Denial::Device(reason)))?;
-    Ok((Arc::clone(hub), Sender { at, scope, model: None }))
+    let proof = hub.verify(host, &at, token, peer.0.as_ref());
+    let proof = proof.map_err(|reason| Error::Unauthorized(Denial::Device(reason)))?;
+    Ok((Arc::clone(hub), Sender { at, method: proof.method, model: None }))
 }
 
 pub(super) async fn send(
     State(hubs): State<Hubs>,
     Path(device): Path<String>,
+    peer: Peer,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<StatusCode, Error> {
-    let (hub, sender) = admit(&hubs, &headers, &device)?;
+    let (hub, sender) = admit(&hubs, &headers, &peer, &device)?;
     hub.connections.touch(&sender.at, hub.clock.now());
     if text(&headers, header::CONTENT_TYPE.as_str()).is_some_and(|kind| kind.starts_with(BATCH)) {
         for message in batch(&body)? {
@@ -160,9 +163,10 @@ fn batch(body: &[u8]) -> Result<Vec<Message>, Error> {
 pub(super) async fn receive(
     State(hubs): State<Hubs>,
     Path(device): Path<String>,
+    peer: Peer,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    let (hub, Sender { at, .. }) = admit(&hubs, &headers, &device)?;
+    let (hub, Sender { at, .. }) = admit(&hubs, &headers, &peer, &device)?;
     let now = hub.clock.now();
     hub.connections.touch(&at, now);
     let seconds = text(&headers, "iothub-messagelocktimeout").and_then(|seconds| seconds.parse().ok());
@@ -205,9 +209,10 @@ fn delivery(at: &Address, sequence: u64, lock: &str, message: CloudMessage) -> R
 pub(super) async fn complete(
     State(hubs): State<Hubs>,
     Path((device, lock)): Path<(String, String)>,
+    peer: Peer,
     headers: HeaderMap,
 ) -> Result<StatusCode, Error> {
-    let (hub, Sender { at, .. }) = admit(&hubs, &headers, &device)?;
+    let (hub, Sender { at, .. }) = admit(&hubs, &headers, &peer, &device)?;
     let sequence = hub.locks.end(&at, &lock, hub.clock.now())?;
     hub.delivered(&at, sequence);
     Ok(StatusCode::NO_CONTENT)
@@ -216,9 +221,10 @@ pub(super) async fn complete(
 pub(super) async fn abandon(
     State(hubs): State<Hubs>,
     Path((device, lock)): Path<(String, String)>,
+    peer: Peer,
     headers: HeaderMap,
 ) -> Result<StatusCode, Error> {
-    let (hub, Sender { at, .. }) = admit(&hubs, &headers, &device)?;
+    let (hub, Sender { at, .. }) = admit(&hubs, &headers, &peer, &device)?;
     hub.locks.end(&at, &lock, hub.clock.now())?;
     Ok(StatusCode::NO_CONTENT)
 }

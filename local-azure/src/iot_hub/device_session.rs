@@ -25,10 +25,19 @@ const ENDED: &str =
 #[derive(Debug, Clone)]
 pub(crate) struct Sender {
     pub(super) at: Address,
-    /// Whose key signed the token: `device`, `module` or `hub`.
-    pub(super) scope: &'static str,
+    /// How that is known.
+    pub(super) method: Method,
     /// The model that the device announced.
     pub(super) model: Option<String>,
+}
+
+/// How it is known who sends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Method {
+    /// Whose credentials these are: `device`, `module`, or `hub` for a policy's.
+    pub(super) scope: &'static str,
+    /// `sas` for a token, `x509` for a certificate.
+    pub(super) kind: &'static str,
 }
 
 /// The hub's side of a device's session.
@@ -243,8 +252,8 @@ impl IotHub {
 
     /// Adds what only the hub may say: who sent it, how that is known, and when it came.
     fn stamp(&self, sender: &Sender, generation: u64, message: Message) -> EventData {
-        let scope = sender.scope;
-        let method = json!({ "scope": scope, "type": "sas", "issuer": "iothub", "acceptingIpFilterRule": null });
+        let Method { scope, kind } = sender.method;
+        let method = json!({ "scope": scope, "type": kind, "issuer": "iothub", "acceptingIpFilterRule": null });
         let mut annotations = message.annotations;
         let mut stamp = |name: &str, value: Value| annotations.insert(name.to_owned(), value);
         stamp("iothub-connection-device-id", sender.at.device.as_str().into());

@@ -1,6 +1,7 @@
 //! IoT Hub: identities, device twins, the device's side over MQTT, routes to event hubs, the service's side over
 //! HTTPS.
 
+mod authentication;
 mod cloud_to_device;
 mod connections;
 mod device_api;
@@ -34,8 +35,9 @@ use std::{
 use serde::Serialize;
 use tokio::sync::broadcast;
 
-pub(crate) use self::message::MESSAGE_BYTES;
+pub(crate) use self::{authentication::WantedKeys, message::MESSAGE_BYTES};
 pub use self::{
+    authentication::{Authentication, KeyPair, NewAuthentication, Thumbprints},
     cloud_to_device::{CloudMessage, Queue, Queued},
     connections::Connected,
     device_twin::{DeviceTwin, TwinPatch},
@@ -48,7 +50,7 @@ pub use self::{
     registry::{Condition, NewIdentity},
     routing::{Enrichment, Route, Source},
     service_api::router,
-    state::{Change, Entry, Identity, KeyPair, State, Status},
+    state::{Change, Entry, Identity, State, Status},
     twin_format::TwinError,
 };
 use self::{connections::Connections, device_api::Locks, methods::Calls, operation::Operation};

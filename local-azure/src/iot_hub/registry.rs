@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{
-    Address, Change, DeviceId, DeviceTwin, Entry, Error, Identity, IotHub, KeyPair, Queue, State, Status, TwinPatch,
-    lifecycle,
+    Address, Authentication, Change, DeviceId, DeviceTwin, Entry, Error, Identity, IotHub, NewAuthentication, Queue,
+    State, Status, TwinPatch, lifecycle,
     routing::{self, Source},
 };
 use crate::mqtt::Outgoing;
@@ -14,8 +14,8 @@ use crate::mqtt::Outgoing;
 /// What is wanted of an identity.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewIdentity {
-    /// Its keys; generated if there are none.
-    pub keys: Option<KeyPair>,
+    /// How it proves who it is.
+    pub authentication: NewAuthentication,
     /// Whether it may connect.
     pub status: Status,
     /// Why, in the operator's words.
@@ -151,28 +151,35 @@ impl IotHub {
         Ok(entry.twin.reported_version())
     }
 
-    /// Makes sure that a device exists and has these keys. `twin` is written where it is given: into a new device's
+    /// Makes sure that a device exists and proves in this way who it is. `twin` is written where it is given: into a new device's
     /// twin before the event of its creation, so that the event carries the tags, or over what is there.
     ///
     /// # Errors
     /// [`Error`] if the patch breaks a rule.
-    pub(crate) fn enroll(&self, device: &DeviceId, keys: KeyPair, twin: Option<&TwinPatch>) -> Result<(), Error> {
+    pub(crate) fn enroll(
+        &self,
+        device: &DeviceId,
+        authentication: Authentication,
+        twin: Option<&TwinPatch>,
+    ) -> Result<(), Error> {
         let at = Address::device(device.clone());
         let fresh = match twin {
             Some(patch) => DeviceTwin::default().patched(patch, self.clock.now())?,
             None => DeviceTwin::default(),
         };
-        let new = NewIdentity { keys: Some(keys.clone()), ..NewIdentity::default() };
+        let these = NewAuthentication::These(authentication.clone());
+        let new = NewIdentity { authentication: these, ..NewIdentity::default() };
         match self.create_with_twin(&at, new, fresh) {
             Err(Error::DeviceAlreadyExists(_)) => {}
             created => return created.map(drop),
         }
         self.store.change(|state| {
             let identity = existing(state, &at)?.identity.clone();
-            let changes = if identity.keys == keys {
+            let changes = if identity.authentication == authentication {
                 vec![]
             } else {
-                vec![Change::Identify { at: at.clone(), identity: Identity { keys, ..identity }.revised() }]
+                let identity = Identity { authentication, ..identity }.revised();
+                vec![Change::Identify { at: at.clone(), identity }]
             };
             Ok::<_, Error>((changes, ()))
         })?;
@@ -230,7 +237,7 @@ impl NewIdentity {
             status: self.status,
             status_reason: self.status_reason,
             status_updated: None,
-            keys: self.keys.unwrap_or_else(KeyPair::generate),
+            authentication: self.authentication.or(None),
             iot_edge: self.iot_edge,
             managed_by: self.managed_by,
         }
@@ -246,7 +253,7 @@ impl Identity {
             status: new.status,
             status_reason: new.status_reason,
             status_updated,
-            keys: new.keys.unwrap_or_else(|| self.keys.clone()),
+            authentication: new.authentication.or(Some(&self.authentication)),
             iot_edge: new.iot_edge,
             managed_by: new.managed_by,
         }

@@ -1,4 +1,5 @@
-//! A device's CONNECT (IoT Hub: communicate using MQTT; control access with shared access signatures).
+//! A device's CONNECT (IoT Hub: communicate using MQTT; control access with shared access signatures; authenticate
+//! identities with X.509 certificates).
 
 use std::sync::Arc;
 
@@ -9,13 +10,14 @@ use tokio::time::{Duration, Instant};
 use tracing::{debug, info};
 
 use super::{
-    Address, DeviceId, IotHub, Message, ModuleId,
-    device_session::{DeviceSession, Sender},
+    Address, Authentication, DeviceId, IotHub, Message, ModuleId,
+    device_session::{DeviceSession, Method, Sender},
     operation::Operation,
 };
 use crate::{
     mqtt::{Credentials, Endpoint as _, NotAdmitted, Subscriptions},
     sas::Token,
+    x509::Chain,
 };
 
 /// `{hub}/{device}[/{module}][/?api-version=..&model-id=..]`; ids are not encoded.
@@ -68,7 +70,7 @@ impl IotHub {
             debug!(hub = %self.host_name, device = %at, "refused a client id that is not the device's");
             return Err(ConnectReturnCode::BadClientId);
         }
-        let (scope, expiry) = self.verify(&user_name.host, &at, who.password).map_err(|reason| {
+        let proof = self.verify(&user_name.host, &at, who.password, who.certificate).map_err(|reason| {
             info!(hub = %self.host_name, device = %at, %reason, "refused a device");
             ConnectReturnCode::NotAuthorized
         })?;
@@ -88,21 +90,33 @@ impl IotHub {
             self.connections.forget(&at);
             return Err(ConnectReturnCode::NotAuthorized);
         }
-        let good_for = Duration::try_from(expiry.duration_since(now)).unwrap_or_default();
+        let good_for = |expiry: Timestamp| Duration::try_from(expiry.duration_since(now)).unwrap_or_default();
         // A token may be good for longer than a clock can count: then nothing ends it.
-        let expires = Instant::now().checked_add(good_for);
-        let sender = Sender { at, scope, model: user_name.model };
+        let expires = proof.expiry.and_then(|expiry| Instant::now().checked_add(good_for(expiry)));
+        let sender = Sender { at, method: proof.method, model: user_name.model };
         Ok(DeviceSession::new(self, sender, connection, expires, will))
     }
 
-    /// For whom the token was made (`device`, `module`, or `hub` for a policy's), and until when it is good.
+    /// How it is known who this is: by the token, else by the certificate.
     pub(super) fn verify(
         &self,
         host: &str,
         at: &Address,
-        password: Option<&str>,
-    ) -> Result<(&'static str, Timestamp), String> {
-        let token = Token::parse(password.ok_or("there is no token")?).map_err(|refusal| refusal.to_string())?;
+        token: Option<&str>,
+        certificate: Option<&Chain>,
+    ) -> Result<Proof, String> {
+        let proof = match (token, certificate) {
+            (None, Some(chain)) => self.verify_certificate(at, chain),
+            (token, _) => self.verify_token(host, at, token.ok_or("there is neither a token nor a certificate")?),
+        }?;
+        if !self.store.read(|state| state.may_connect(at)) {
+            return Err("it is disabled or not in the registry".into());
+        }
+        Ok(proof)
+    }
+
+    fn verify_token(&self, host: &str, at: &Address, token: &str) -> Result<Proof, String> {
+        let token = Token::parse(token).map_err(|refusal| refusal.to_string())?;
         // The host is part of what is signed: the hub's name, by which the device also chose it.
         let resource = at.resource(host);
         let now = self.clock.now();
@@ -114,18 +128,37 @@ impl IotHub {
                 token.check(&resource, [&policy.key], now).map(|_| "hub")
             }
             None => {
-                let keys = self.store.read(|state| state.get(at).map(|entry| entry.identity.keys.clone()));
-                let keys = keys.ok_or("it is not in the registry")?;
-                let scope = if at.module.is_some() { "module" } else { "device" };
-                token.check(&resource, keys.keys(), now).map(|_| scope)
+                let authentication = self.authentication(at)?;
+                let keys = authentication.keys().ok_or("it has no symmetric keys: it must show a certificate")?;
+                token.check(&resource, keys.keys(), now).map(|_| scope(at))
             }
         };
         let scope = checked.map_err(|refusal| refusal.to_string())?;
-        if !self.store.read(|state| state.may_connect(at)) {
-            return Err("it is disabled or not in the registry".into());
-        }
-        Ok((scope, token.good_until()))
+        Ok(Proof { method: Method { scope, kind: "sas" }, expiry: Some(token.good_until()) })
     }
+
+    fn verify_certificate(&self, at: &Address, chain: &Chain) -> Result<Proof, String> {
+        let leaf = chain.leaf().map_err(|error| error.to_string())?;
+        self.authentication(at)?.check(&leaf, self.clock.now()).map_err(|error| error.to_string())?;
+        Ok(Proof { method: Method { scope: scope(at), kind: "x509" }, expiry: None })
+    }
+
+    fn authentication(&self, at: &Address) -> Result<Authentication, &'static str> {
+        let found = self.store.read(|state| state.get(at).map(|entry| entry.identity.authentication.clone()));
+        found.ok_or("it is not in the registry")
+    }
+}
+
+/// How a device or module is known, and how long that holds.
+#[derive(Debug)]
+pub(super) struct Proof {
+    pub(super) method: Method,
+    /// When its token stops being good. Certificates are looked at once.
+    pub(super) expiry: Option<Timestamp>,
+}
+
+fn scope(at: &Address) -> &'static str {
+    if at.module.is_some() { "module" } else { "device" }
 }
 
 #[cfg(test)]

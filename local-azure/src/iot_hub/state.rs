@@ -6,8 +6,8 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Address, DeviceId, DeviceTwin, ModuleId, Queue, Queued};
-use crate::{sas::Key, store};
+use super::{Address, Authentication, DeviceId, DeviceTwin, ModuleId, Queue, Queued};
+use crate::store;
 
 /// Devices and modules of one hub.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -51,8 +51,9 @@ pub struct Identity {
     pub status_reason: Option<String>,
     /// When the status last changed, if ever.
     pub status_updated: Option<Timestamp>,
-    /// Its symmetric keys.
-    pub keys: KeyPair,
+    /// How it proves who it is.
+    #[serde(flatten)]
+    pub authentication: Authentication,
     /// Whether it is an IoT Edge device.
     pub iot_edge: bool,
     /// Who looks after a module, in the words of who made it.
@@ -64,27 +65,6 @@ impl Identity {
     /// The ETag, without quotes.
     pub fn etag(&self) -> String {
         BASE64_STANDARD.encode(self.revision.to_string())
-    }
-}
-
-/// Either of two keys signs, so that they can be rolled.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyPair {
-    /// The first key.
-    pub primary: Key,
-    /// The second key.
-    pub secondary: Key,
-}
-
-impl KeyPair {
-    /// Two new random keys.
-    pub fn generate() -> Self {
-        Self { primary: Key::generate(), secondary: Key::generate() }
-    }
-
-    /// Both keys.
-    pub fn keys(&self) -> [&Key; 2] {
-        [&self.primary, &self.secondary]
     }
 }
 

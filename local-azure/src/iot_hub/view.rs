@@ -34,17 +34,7 @@ impl IotHub {
             shown.insert("statusUpdatedTime".into(), time(identity.status_updated));
             shown.insert("capabilities".into(), json!({ "iotEdge": identity.iot_edge }));
         }
-        shown.insert(
-            "authentication".into(),
-            json!({
-                "symmetricKey": {
-                    "primaryKey": identity.keys.primary.to_base64(),
-                    "secondaryKey": identity.keys.secondary.to_base64(),
-                },
-                "x509Thumbprint": { "primaryThumbprint": null, "secondaryThumbprint": null },
-                "type": "sas",
-            }),
-        );
+        shown.insert("authentication".into(), identity.authentication.show());
         shown.into()
     }
 
@@ -60,8 +50,8 @@ impl IotHub {
         shown.insert("connectionState".into(), connection_state(&seen));
         shown.insert("lastActivityTime".into(), time(seen.active));
         shown.insert("cloudToDeviceMessageCount".into(), entry.queue.len().into());
-        shown.insert("authenticationType".into(), "sas".into());
-        shown.insert("x509Thumbprint".into(), json!({ "primaryThumbprint": null, "secondaryThumbprint": null }));
+        shown.insert("authenticationType".into(), identity.authentication.name().into());
+        shown.insert("x509Thumbprint".into(), json!(identity.authentication.thumbprints()));
         shown.insert("modelId".into(), seen.model.unwrap_or_default().into());
         shown.append(&mut twin);
         shown.insert("capabilities".into(), json!({ "iotEdge": identity.iot_edge }));

@@ -15,7 +15,7 @@ use super::{
     Services,
     session::{self, Ending, Endpoint, NotAdmitted, Terms},
 };
-use crate::iot_hub::MESSAGE_BYTES;
+use crate::{iot_hub::MESSAGE_BYTES, x509::Chain};
 
 /// A CONNECT with a will; nobody is known yet, so no more is read.
 const CONNECT_BYTES: usize = 80 * 1024;
@@ -33,13 +33,21 @@ pub(crate) struct Credentials<'a> {
     pub(crate) user_name: &'a str,
     /// A token; `None` also if it is not text.
     pub(crate) password: Option<&'a str>,
+    /// What it showed in its TLS handshake.
+    pub(crate) certificate: Option<&'a Chain>,
     /// Whether an earlier session is to be forgotten.
     pub(crate) clean: bool,
     pub(crate) will: Option<&'a LastWill>,
 }
 
-/// Talks to one client until one of both ends it. Over any stream of bytes: what TLS gives, or a WebSocket.
-pub(crate) async fn converse<S>(stream: S, services: &Services, shutdown: &CancellationToken) -> Ending
+/// Talks to one client until one of both ends it. Over any stream of bytes: what TLS gives, or a WebSocket. `chain` is
+/// what the client showed in its TLS handshake; it is kept until the client has signed in.
+pub(crate) async fn converse<S>(
+    stream: S,
+    chain: Option<Chain>,
+    services: &Services,
+    shutdown: &CancellationToken,
+) -> Ending
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
@@ -60,7 +68,7 @@ where
         Ok(None) => return Ending::Gone,
         Err(_) => return Ending::Silent,
     };
-    let Some(credentials) = credentials(&connect) else {
+    let Some(credentials) = credentials(&connect, chain.as_ref()) else {
         refuse(&mut packets, services, ConnectReturnCode::BadUserNamePassword).await;
         return Ending::Protocol("CONNECT has no user name");
     };
@@ -70,6 +78,7 @@ where
             Some(dps) => Arc::clone(dps).sign_in(credentials).await,
             None => Err(ConnectReturnCode::ServiceUnavailable.into()),
         };
+        drop(chain);
         welcome(packets, services, &connect, endpoint, shutdown).await
     } else {
         let host = credentials.user_name.split('/').next().unwrap_or_default();
@@ -77,6 +86,7 @@ where
             Some(hub) => Arc::clone(hub).sign_in(credentials).await,
             None => Err(ConnectReturnCode::NotAuthorized.into()),
         };
+        drop(chain);
         welcome(packets, services, &connect, endpoint, shutdown).await
     }
 }
@@ -88,16 +98,22 @@ fn framed<S: AsyncRead + AsyncWrite>(stream: S, codec: Codec) -> Framed<S, Codec
     packets
 }
 
-fn credentials(connect: &Connect) -> Option<Credentials<'_>> {
+/// An empty password is as good as none: clients with certificates send either.
+fn as_text(password: &[u8]) -> Option<&str> {
+    std::str::from_utf8(password).ok().filter(|text| !text.is_empty())
+}
+
+fn credentials<'a>(connect: &'a Connect, chain: Option<&'a Chain>) -> Option<Credentials<'a>> {
     let (user_name, password) = match &connect.auth {
         ConnectAuth::None => return None,
         ConnectAuth::Username { username } => (username, None),
-        ConnectAuth::UsernamePassword { username, password } => (username, std::str::from_utf8(password).ok()),
+        ConnectAuth::UsernamePassword { username, password } => (username, as_text(password)),
     };
     Some(Credentials {
         client_id: &connect.client_id,
         user_name,
         password,
+        certificate: chain,
         clean: connect.clean_session,
         will: connect.last_will.as_ref(),
     })

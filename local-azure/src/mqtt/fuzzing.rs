@@ -50,7 +50,7 @@ pub fn conversation(bytes: &[u8]) {
     let telemetry = event_hub();
     let services = Services { dps: DPS.clone(), hubs: vec![hub(&telemetry)], limits: Limits::default() };
     let stream = tokio::io::join(&*said, tokio::io::sink());
-    let ending = runtime.block_on(connection::converse(stream, &services, &CancellationToken::new()));
+    let ending = runtime.block_on(connection::converse(stream, None, &services, &CancellationToken::new()));
     assert!(!ending.to_string().is_empty());
     for event in telemetry.read(0, None, usize::MAX) {
         let sender = event.data.annotations.get("iothub-connection-device-id");
@@ -137,7 +137,7 @@ mod tests {
             let services = Services { dps: DPS.clone(), hubs: vec![hub(&event_hub())], limits: Limits::default() };
             let goodbye = [&*connect, &[0xe0, 0x00]].concat();
             let stream = tokio::io::join(&*goodbye, tokio::io::sink());
-            let ending = runtime.block_on(connection::converse(stream, &services, &CancellationToken::new()));
+            let ending = runtime.block_on(connection::converse(stream, None, &services, &CancellationToken::new()));
             assert!(matches!(ending, super::super::session::Ending::Goodbye), "{ending}");
         }
     }

@@ -30,7 +30,7 @@ pub(crate) use self::{
     template::Template,
     web_socket::is_web_socket,
 };
-use crate::{dps::Dps, iot_hub::IotHub};
+use crate::{dps::Dps, iot_hub::IotHub, x509::Chain};
 
 /// The services behind the port.
 #[derive(Clone)]
@@ -98,7 +98,8 @@ pub async fn serve(listener: TcpListener, tls: TlsAcceptor, services: Services, 
             let _place = place;
             match secure(stream, &tls, services.limits.handshake).await {
                 Ok(stream) => {
-                    let ending = connection::converse(stream, &services, &shutdown).await;
+                    let chain = Chain::of(stream.get_ref().1);
+                    let ending = connection::converse(stream, chain, &services, &shutdown).await;
                     debug!(%peer, %ending, "MQTT: connection ended");
                 }
                 Err(error) => debug!(%peer, %error, "MQTT: no TLS connection"),

@@ -34,6 +34,7 @@ use super::{
     Services,
     connection::{self, PACKET_BYTES},
 };
+use crate::front::Peer;
 
 /// The path of both services, the dollar sign as it is and encoded.
 const PATHS: [&str; 2] = ["/$iothub/websocket", "/%24iothub/websocket"];
@@ -59,7 +60,7 @@ pub fn router(services: Services, shutdown: CancellationToken, connections: Task
     PATHS.into_iter().fold(Router::new(), |router, path| router.route(path, get(open))).with_state(door)
 }
 
-async fn open(State(door): State<Door>, upgrade: WebSocketUpgrade) -> Response {
+async fn open(State(door): State<Door>, Peer(chain): Peer, upgrade: WebSocketUpgrade) -> Response {
     let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(PACKET_BYTES).max_frame_size(PACKET_BYTES);
     if upgrade.selected_protocol().is_none() {
         return (StatusCode::BAD_REQUEST, "offer the WebSocket subprotocol mqtt\n").into_response();
@@ -72,7 +73,7 @@ async fn open(State(door): State<Door>, upgrade: WebSocketUpgrade) -> Response {
     upgrade.on_upgrade(async move |socket| {
         let (_place, _counted) = (place, counted);
         let mut stream = bytes_of(socket);
-        let ending = connection::converse(&mut stream, &door.services, &door.shutdown).await;
+        let ending = connection::converse(&mut stream, chain, &door.services, &door.shutdown).await;
         debug!(%ending, "MQTT over WebSocket: connection ended");
         // Says goodbye; a client that does not listen misses it.
         let _ = timeout(door.services.limits.write, stream.shutdown()).await;

@@ -139,12 +139,15 @@ async fn requests_that_make_no_sense_are_refused() {
     let site = Site::start().await;
     let owner = Owner::of(&site);
     let x509 = json!({ "deviceId": "d1", "authentication": { "type": "selfSigned" } });
+    let colons = json!({ "primaryThumbprint": "A9:99:3E:36:47:06:81:6A:BA:3E:25:71:78:50:C2:6C:9C:D0:D8:9D" });
+    let colons = json!({ "deviceId": "d1", "authentication": { "type": "selfSigned", "x509Thumbprint": colons } });
     let bad_key = json!({ "deviceId": "d1", "authentication": { "symmetricKey": { "primaryKey": "x" } } });
     for (path, body) in [
         ("/devices/d%201%23x", new_device("d 1#x")),
         ("/devices/d1", new_device("d2")),
         ("/devices/d1", json!([])),
         ("/devices/d1", x509),
+        ("/devices/d1", colons),
         ("/devices/d1", bad_key),
     ] {
         let answer = owner.put(path, body).await;
@@ -152,6 +155,41 @@ async fn requests_that_make_no_sense_are_refused() {
         assert_eq!(answer.headers["iothub-errorcode"], "ArgumentInvalid");
     }
     assert_eq!(site.hubs[0].counts().devices, 0);
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_device_is_known_by_thumbprints_keys_or_an_authority_and_this_can_change() {
+    let site = Site::start().await;
+    let owner = Owner::of(&site);
+    let (sha1, sha256) = ("A9993E364706816ABA3E25717850C26C9CD0D89D", "5A".repeat(32));
+    let thumbprints = json!({ "primaryThumbprint": sha1.to_lowercase(), "secondaryThumbprint": sha256 });
+    let of = |authentication: Value| json!({ "deviceId": "d1", "authentication": authentication });
+    let by_thumbprint = of(json!({ "type": "selfSigned", "x509Thumbprint": thumbprints }));
+    let made = owner.put("/devices/d1", by_thumbprint).await.body;
+    let shown = json!({
+        "symmetricKey": { "primaryKey": null, "secondaryKey": null },
+        "x509Thumbprint": { "primaryThumbprint": sha1, "secondaryThumbprint": sha256 },
+        "type": "selfSigned",
+    });
+    assert_eq!(made["authentication"], shown);
+    let twin = owner.get("/twins/d1").await.body;
+    assert_eq!((&twin["authenticationType"], &twin["x509Thumbprint"]), (&shown["type"], &shown["x509Thumbprint"]));
+
+    let change = async |authentication: Value| {
+        owner.call(Method::PUT, "/devices/d1", Some("*"), Some(of(authentication))).await.body["authentication"].take()
+    };
+    assert_eq!(change(json!(null)).await, shown, "what is not said stays");
+    let by_key = change(json!({ "type": "sas" })).await;
+    assert!(by_key["symmetricKey"]["primaryKey"].is_string(), "keys are made");
+    assert_eq!((&by_key["type"], &by_key["x509Thumbprint"]["primaryThumbprint"]), (&json!("sas"), &Value::Null));
+    assert_eq!(change(json!({ "type": "sas" })).await, by_key, "keys that are not named stay");
+    let by_authority = change(json!({ "type": "certificateAuthority" })).await;
+    assert_eq!(
+        (&by_authority["type"], &by_authority["symmetricKey"]),
+        (&json!("certificateAuthority"), &shown["symmetricKey"])
+    );
+    assert_eq!(owner.get("/twins/d1").await.body["authenticationType"], "certificateAuthority");
     site.stop().await;
 }
 

@@ -15,10 +15,14 @@ use local_azure::{
     event_hubs::{EventData, EventHub},
     front,
     gate::{Gate, Rules},
-    iot_hub::{self, Address, Enrichment, HostName, IotHub, KeyPair, NewIdentity, Permissions, Policy, Route, Source},
+    iot_hub::{
+        self, Address, Authentication, Enrichment, HostName, IotHub, KeyPair, NewAuthentication, NewIdentity,
+        Permissions, Policy, Route, Source,
+    },
     mqtt::{self, Limits, Services},
     sas::Key,
     store::Store,
+    x509::ProofOfPossession,
 };
 use rumqttc::{Connect, ConnectReturnCode, QoS};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -27,7 +31,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, client::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::mqtt_client::{self, Client, token};
+use crate::{
+    certificates::Shown,
+    mqtt_client::{self, Client, token},
+};
 
 /// The key of every policy and device that is not made by DPS.
 pub(crate) const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
@@ -204,6 +211,13 @@ impl Site {
         mqtt_client::tls(self.address, &self.certificate).await
     }
 
+    /// Connects as who has this certificate.
+    pub(crate) async fn try_connect_showing(&self, shown: &Shown, connect: Connect) -> (Client, ConnectReturnCode) {
+        let stream = mqtt_client::tls_showing(self.address, &self.certificate, Some(shown), rustls::ALL_VERSIONS).await;
+        let (client, code, _) = Client::connect(stream.unwrap(), connect).await;
+        (client, code)
+    }
+
     pub(crate) async fn try_connect(&self, connect: Connect) -> (Client, ConnectReturnCode) {
         let (client, code, _) = Client::connect(self.stream().await, connect).await;
         (client, code)
@@ -239,8 +253,14 @@ impl Site {
     /// The same in another hub.
     pub(crate) fn create_in(&self, hub: usize, at: &Address) {
         let key = Key::parse(KEY).unwrap();
-        let keys = Some(KeyPair { primary: key.clone(), secondary: key });
-        self.hubs[hub].create(at, NewIdentity { keys, ..NewIdentity::default() }).unwrap();
+        let keys = Authentication::Keys(KeyPair { primary: key.clone(), secondary: key });
+        self.create_with(hub, at, keys);
+    }
+
+    /// A device that proves in this way who it is.
+    pub(crate) fn create_with(&self, hub: usize, at: &Address, authentication: Authentication) {
+        let authentication = NewAuthentication::These(authentication);
+        self.hubs[hub].create(at, NewIdentity { authentication, ..NewIdentity::default() }).unwrap();
     }
 
     /// All events of an event hub, in the order of their partitions.
@@ -274,6 +294,13 @@ pub(crate) fn dps_connect(id: &str, group_key: &str) -> Connect {
     let password = token(&mqtt_client::device_key(group_key, id), &resource, Some("registration"), LATER);
     let mut connect = Connect::new(id);
     connect.set_credentials(format!("{resource}/api-version=2019-03-31&ClientVersion=test"), password);
+    connect
+}
+
+/// CONNECT of a device (`d1`) or module (`d1/m1`) with a certificate to a hub: without a password.
+pub(crate) fn x509_connect(hub: &str, id: &str) -> Connect {
+    let mut connect = Connect::new(id);
+    connect.set_username(format!("{hub}/{id}/?api-version=2021-04-12"));
     connect
 }
 
@@ -354,10 +381,11 @@ fn tls() -> (TlsAcceptor, CertificateDer<'static>) {
     let certificate = made.cert.der().clone();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let possession = Arc::new(ProofOfPossession::new(&provider));
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_no_client_auth()
+        .with_client_cert_verifier(possession)
         .with_single_cert(vec![certificate.clone()], key)
         .unwrap();
     (TlsAcceptor::from(Arc::new(config)), certificate)

@@ -7,6 +7,7 @@
     reason = "a test that panics has failed: that is what it is for"
 )]
 
+mod certificates;
 mod cloud_to_device;
 mod commands;
 mod coverage;
@@ -17,14 +18,17 @@ mod dps_allocation;
 mod dps_enrollments;
 mod dps_http;
 mod dps_recorded;
+mod dps_x509;
 mod event_hubs;
 mod functions_host;
+mod https_x509;
 mod iot_hub;
 mod iot_hub_device_http;
 mod iot_hub_events;
 mod iot_hub_queries;
 mod iot_hub_recorded;
 mod iot_hub_service;
+mod iot_hub_x509;
 mod iot_site;
 mod iot_wire;
 mod limits;

@@ -9,7 +9,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rumqttc::{
     Codec, Connect, ConnectReturnCode, Packet, PubAck, Publish, QoS, Subscribe, SubscribeReasonCode, Unsubscribe,
 };
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{
+    ClientConfig, RootCertStore, SupportedProtocolVersion,
+    sign::{CertifiedKey, SingleCertAndKey},
+};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -18,6 +21,8 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::codec::Framed;
+
+use crate::certificates::Shown;
 
 /// Nothing in these tests takes that long.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -63,13 +68,32 @@ pub(crate) async fn tls(
     address: SocketAddr,
     trusted: &CertificateDer<'static>,
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    tls_showing(address, trusted, None, rustls::ALL_VERSIONS).await
+}
+
+/// The same with a certificate to show, over one of these versions of TLS. A key that does not belong to it is used as
+/// it is: the server has to find out.
+pub(crate) async fn tls_showing(
+    address: SocketAddr,
+    trusted: &CertificateDer<'static>,
+    shown: Option<&Shown>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let connector = TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth()));
+    let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+    let config = config.with_root_certificates(roots);
+    let config = match shown {
+        None => config.with_no_client_auth(),
+        Some(shown) => {
+            let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&shown.private_key()).unwrap();
+            let certified = CertifiedKey::new(shown.chain.clone(), key);
+            config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
+        }
+    };
     let stream = TcpStream::connect(address).await?;
-    connector.connect(ServerName::try_from("localhost").unwrap(), stream).await
+    TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await
 }
 
 impl Client {

@@ -23,7 +23,7 @@ use crate::{
     mqtt_client::{Client, Stream},
 };
 
-const PATH: &str = "/$iothub/websocket?iothub-no-client-cert=true";
+pub(crate) const PATH: &str = "/$iothub/websocket?iothub-no-client-cert=true";
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -43,7 +43,10 @@ async fn socket(site: &Site) -> Socket {
 }
 
 /// The bytes in a socket's frames, at most `frame` in each that is sent.
-fn bytes_of(socket: Socket, frame: usize) -> impl Stream {
+pub(crate) fn bytes_of<S>(socket: WebSocketStream<S>, frame: usize) -> impl Stream
+where
+    S: Stream,
+{
     let (sink, frames) = socket.split();
     let incoming = frames.filter_map(|frame| {
         ready(match frame {

@@ -206,6 +206,7 @@ async fn a_device_that_dps_moves_to_another_hub_keeps_its_twin() {
     let record = dps::Change::Begin {
         id: id.clone(),
         enrollment: None,
+        by_certificate: false,
         operation: "an-earlier-one".into(),
         now: Timestamp::now(),
         etag: "1".into(),

@@ -89,7 +89,7 @@ fn check(enrollment: &Enrollment, etag: &str) -> Result<(), Error> {
     if etag == "*" || etag == enrollment.etag { Ok(()) } else { Err(Error::PreconditionFailed) }
 }
 
-/// An enrollment's keys.
+/// How an enrollment's devices prove who they are, with keys.
 pub(super) async fn attestation(
     Asked(operation): Asked<Operation>,
     State(dps): Served,
@@ -99,7 +99,7 @@ pub(super) async fn attestation(
     dps.serve(&headers, operation, name.as_str(), |dps| {
         dps.store.read(|state| {
             let enrollment = state.enrollments.get(&name).ok_or_else(|| not_found(&name))?;
-            Ok(Json(enrollment_document::attestation(enrollment)))
+            Ok(Json(enrollment.attestation.show_all()))
         })
     })
     .await

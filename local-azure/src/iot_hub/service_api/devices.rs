@@ -8,9 +8,8 @@ use super::{
     answer::Tagged,
     request::{Admitted, IfMatch, RegistryRead, RegistryWrite, json},
 };
-use crate::{
-    iot_hub::{Address, Condition, Error, IotHub, KeyPair, NewIdentity, Status, TwinPatch},
-    sas::Key,
+use crate::iot_hub::{
+    Address, Condition, Error, IotHub, NewIdentity, Status, TwinPatch, authentication::WantedAuthentication,
 };
 
 /// The most devices in one answer (IoT Hub: service REST API, get devices).
@@ -35,20 +34,6 @@ struct Wanted {
     managed_by: Option<String>,
     #[serde(rename = "twinETag")]
     twin_etag: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct WantedAuthentication {
-    r#type: Option<String>,
-    symmetric_key: Option<WantedKeys>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct WantedKeys {
-    primary_key: Option<String>,
-    secondary_key: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -81,26 +66,10 @@ impl Wanted {
     }
 
     fn identity(self) -> Result<NewIdentity, Error> {
-        let authentication = self.authentication.unwrap_or_default();
-        if let Some(kind) = authentication.r#type.filter(|kind| kind != "sas") {
-            let reason = format!("authentication.type is \"{kind}\"; local-azure knows symmetric keys only (\"sas\")");
-            return Err(Error::ArgumentInvalid(reason));
-        }
-        let keys = authentication.symmetric_key.unwrap_or_default();
-        // Empty or no keys mean: generate them.
-        let key = |text: Option<String>| text.filter(|text| !text.is_empty()).map(|text| Key::parse(&text)).transpose();
-        let (primary, secondary) = key(keys.primary_key)
-            .and_then(|primary| Ok((primary, key(keys.secondary_key)?)))
-            .map_err(|error| Error::ArgumentInvalid(error.to_string()))?;
-        let keys = match (primary, secondary) {
-            (None, None) => None,
-            (primary, secondary) => Some(KeyPair {
-                primary: primary.unwrap_or_else(Key::generate),
-                secondary: secondary.unwrap_or_else(Key::generate),
-            }),
-        };
+        let authentication = self.authentication.unwrap_or_default().read();
+        let authentication = authentication.map_err(|error| Error::ArgumentInvalid(error.to_string()))?;
         Ok(NewIdentity {
-            keys,
+            authentication,
             status: self.status.unwrap_or_default(),
             status_reason: self.status_reason,
             iot_edge: self.capabilities.unwrap_or_default().iot_edge,
