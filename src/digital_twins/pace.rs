@@ -1,8 +1,12 @@
 //! How fast one process may call the service.
 //!
-//! Each class of operations starts at the share of its documented limit that the settings allow. An answer 429 halves
-//! its rate and stops it for as long as the service asks; success lets it climb back. So instances share the service
-//! without knowing of each other.
+//! Each class of operations starts at the share of its documented limit that the settings allow. Answers 429 lower its
+//! rate, success lets it climb back: so instances share the service without knowing of each other.
+//!
+//! A 429 need not be about the class: one twin takes ten writes a second (Azure Digital Twins: "Service limits"), and the
+//! answer is the same. So one that comes alone, with success before and after, slows the class a little, and the call
+//! itself waits as long as the service asks. Two in a row are about the class: they halve its rate and stop it for that
+//! long. Otherwise a single device that sends too fast would cost all others nine tenths of their rate.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,6 +29,10 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 const MIN_RATE: f64 = 1.0;
 /// Calls that may go out at once, as a share of a second's worth: what goes out in any second stays near the rate.
 const BURST_SECONDS: f64 = 0.1;
+/// What is left of the rate after a 429 that comes alone.
+const LEFT_BY_ONE: f64 = 0.95;
+/// What is left of it after two in a row.
+const LEFT_BY_MORE: f64 = 0.5;
 /// Share of its limit by which a class climbs in a second of success.
 const CLIMB_PER_SECOND: f64 = 0.05;
 
@@ -72,12 +80,23 @@ struct Bucket {
     climbed: Instant,
     blocked_until: Instant,
     halved: Option<Instant>,
+    /// Whether the last answer was a refusal: 429, or 503.
+    refused: bool,
 }
 
 impl Bucket {
     fn new(limit: f64, now: Instant) -> Self {
         let limit = limit.max(MIN_RATE);
-        Self { limit, rate: limit, tokens: burst(limit), refilled: now, climbed: now, blocked_until: now, halved: None }
+        Self {
+            limit,
+            rate: limit,
+            tokens: burst(limit),
+            refilled: now,
+            climbed: now,
+            blocked_until: now,
+            halved: None,
+            refused: false,
+        }
     }
 
     /// Takes a turn; refuses, taking nothing, if it would come later than `MAX_WAIT`.
@@ -100,16 +119,40 @@ impl Bucket {
         self.refilled = now;
     }
 
-    /// A 429 to the call that took `turn`. Calls under way together halve the rate once.
-    fn throttled(&mut self, turn: Turn, pause: Duration, now: Instant) {
+    /// A 429 to the call that took `turn`; gives how long that call has to wait by itself. Calls under way together
+    /// halve the rate once.
+    fn throttled(&mut self, turn: Turn, pause: Duration, now: Instant) -> Duration {
         self.refill(now);
+        if self.is_first_refusal() {
+            self.slow_down(LEFT_BY_ONE);
+            return pause;
+        }
         if self.halved.is_none_or(|halved| turn.taken >= halved) {
-            self.rate = (self.rate / 2.0).max(MIN_RATE);
+            self.slow_down(LEFT_BY_MORE);
             self.halved = Some(now);
         }
         self.tokens = self.tokens.min(1.0);
         self.climbed = now;
         self.pause(pause, now);
+        Duration::ZERO
+    }
+
+    /// A 503; gives how long the call has to wait by itself.
+    fn unavailable(&mut self, pause: Duration, now: Instant) -> Duration {
+        if self.is_first_refusal() {
+            return pause;
+        }
+        self.pause(pause, now);
+        Duration::ZERO
+    }
+
+    /// Whether the answer before this refusal was none.
+    fn is_first_refusal(&mut self) -> bool {
+        !std::mem::replace(&mut self.refused, true)
+    }
+
+    fn slow_down(&mut self, left: f64) {
+        self.rate = (self.rate * left).max(MIN_RATE);
     }
 
     fn pause(&mut self, pause: Duration, now: Instant) {
@@ -117,7 +160,13 @@ impl Bucket {
         self.blocked_until = self.blocked_until.max(now + pause.min(MAX_PAUSE));
     }
 
+    /// The service did what it was asked, or said what is wrong with that.
+    fn answered(&mut self) {
+        self.refused = false;
+    }
+
     fn succeeded(&mut self, now: Instant) {
+        self.answered();
         let elapsed = now.saturating_duration_since(self.climbed).as_secs_f64().min(1.0);
         self.climbed = now;
         self.refill(now);
@@ -134,6 +183,21 @@ fn burst(rate: f64) -> f64 {
 #[error("Azure Digital Twins throttles: the next call could go out in {} s only", wait.as_secs_f32().ceil())]
 pub(super) struct Refused {
     pub(super) wait: Duration,
+}
+
+/// When an operation may be tried again that was refused alone. It goes with the operation through all its tries.
+#[derive(Debug, Default)]
+pub(super) struct NotBefore(Mutex<Option<Instant>>);
+
+impl NotBefore {
+    fn set(&self, time: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(time);
+    }
+
+    fn wait(&self) -> Duration {
+        let time = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        time.map(|time| time.saturating_duration_since(now())).unwrap_or_default()
+    }
 }
 
 /// The pace of one process, shared by all its calls.
@@ -171,7 +235,11 @@ impl Pace {
         change(&mut bucket.lock().unwrap_or_else(PoisonError::into_inner), now())
     }
 
-    async fn wait_for_turn(&self, class: Class) -> azure_core::Result<Turn> {
+    async fn wait_for_turn(&self, class: Class, own: Option<&NotBefore>) -> azure_core::Result<Turn> {
+        match own.map(NotBefore::wait).unwrap_or_default() {
+            too_long if too_long > MAX_WAIT => return Err(refused(too_long)),
+            wait => tokio::time::sleep(wait).await,
+        }
         let turn = self.with(class, Bucket::take).map_err(refused)?;
         if turn.wait > Duration::ZERO {
             tokio::time::sleep(turn.wait).await;
@@ -198,15 +266,26 @@ fn refused(wait: Duration) -> azure_core::Error {
 impl Policy for Pace {
     async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
         let class = ctx.value::<Class>().copied().unwrap_or(Class::Read);
-        let turn = self.wait_for_turn(class).await?;
+        let own = ctx.value::<NotBefore>();
+        let turn = self.wait_for_turn(class, own).await?;
         let response = pass_on(ctx, request, next).await?;
         let pause = || retry_after(response.headers());
-        self.with(class, |bucket, now| match response.status() {
+        let wait = self.with(class, |bucket, now| match response.status() {
             StatusCode::TooManyRequests => bucket.throttled(turn, pause().unwrap_or(DEFAULT_PAUSE), now),
-            StatusCode::ServiceUnavailable => bucket.pause(pause().unwrap_or_default(), now),
-            status if status.is_success() => bucket.succeeded(now),
-            _ => {}
+            StatusCode::ServiceUnavailable => bucket.unavailable(pause().unwrap_or_default(), now),
+            status if status.is_success() => {
+                bucket.succeeded(now);
+                Duration::ZERO
+            }
+            status if status.is_client_error() => {
+                bucket.answered();
+                Duration::ZERO
+            }
+            _ => Duration::ZERO,
         });
+        if let Some(own) = own {
+            own.set(now() + wait.min(MAX_PAUSE));
+        }
         Ok(response)
     }
 }
@@ -219,94 +298,4 @@ pub(super) fn retry_after(headers: &Headers) -> Option<Duration> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn after(start: Instant, seconds: f64) -> Instant {
-        start + Duration::from_secs_f64(seconds)
-    }
-
-    /// Turns that are due within a second from `now`.
-    fn turns_within_a_second(bucket: &mut Bucket, now: Instant) -> usize {
-        std::iter::from_fn(|| bucket.take(now).ok()).take_while(|turn| turn.wait <= Duration::from_secs(1)).count()
-    }
-
-    #[test]
-    fn no_second_has_many_more_calls_than_the_limit() {
-        let start = Instant::now();
-        let mut bucket = Bucket::new(100.0, start);
-        let turns = turns_within_a_second(&mut bucket, start);
-        assert!((100..=111).contains(&turns), "{turns}");
-    }
-
-    #[test]
-    fn a_call_whose_turn_is_too_far_away_is_refused_and_takes_nothing() {
-        let start = Instant::now();
-        let mut bucket = Bucket::new(1.0, start);
-        let sent = std::iter::from_fn(|| bucket.take(start).ok()).count();
-        assert_eq!(sent, 11);
-        assert!(bucket.take(start).is_err());
-        assert!(bucket.take(after(start, 1.0)).is_ok());
-    }
-
-    #[test]
-    fn a_429_halves_the_rate_and_stops_the_class_for_as_long_as_it_says() {
-        let start = Instant::now();
-        let mut bucket = Bucket::new(100.0, start);
-        let turn = bucket.take(start).unwrap();
-        bucket.throttled(turn, Duration::from_secs(5), start);
-        assert!((bucket.rate - 50.0).abs() < 1e-9);
-        assert!(bucket.take(start).unwrap().wait >= Duration::from_secs(5));
-        let turns = turns_within_a_second(&mut bucket, after(start, 5.0));
-        assert!((49..=56).contains(&turns), "{turns}");
-    }
-
-    #[test]
-    fn calls_under_way_together_halve_the_rate_once() {
-        let start = Instant::now();
-        let mut bucket = Bucket::new(100.0, start);
-        let turns: Vec<_> = (0..5).map(|_| bucket.take(start).unwrap()).collect();
-        for turn in turns {
-            bucket.throttled(turn, Duration::ZERO, after(start, 0.1));
-        }
-        assert!((bucket.rate - 50.0).abs() < 1e-9);
-        let turn = Turn { taken: after(start, 0.2), wait: Duration::ZERO };
-        bucket.throttled(turn, Duration::ZERO, after(start, 0.3));
-        assert!((bucket.rate - 25.0).abs() < 1e-9);
-    }
-
-    #[test]
-    fn the_rate_falls_no_further_than_one_call_a_second() {
-        let start = Instant::now();
-        let mut bucket = Bucket::new(100.0, start);
-        for second in 0..60 {
-            let taken = after(start, f64::from(second));
-            bucket.throttled(Turn { taken, wait: Duration::ZERO }, Duration::ZERO, taken);
-        }
-        assert!((bucket.rate - MIN_RATE).abs() < 1e-9);
-    }
-
-    #[test]
-    fn success_climbs_back_to_the_limit_in_twenty_seconds() {
-        let start = Instant::now();
-        let mut bucket = Bucket::new(100.0, start);
-        bucket.rate = 1.0;
-        for tenth in 1..=100 {
-            bucket.succeeded(after(start, f64::from(tenth) / 10.0));
-        }
-        assert!((bucket.rate - 51.0).abs() < 1e-6, "{}", bucket.rate);
-        for tenth in 101..=300 {
-            bucket.succeeded(after(start, f64::from(tenth) / 10.0));
-        }
-        assert!((bucket.rate - 100.0).abs() < 1e-9);
-    }
-
-    #[test]
-    fn a_pause_without_an_end_is_cut() {
-        let start = Instant::now();
-        let mut bucket = Bucket::new(100.0, start);
-        bucket.pause(Duration::from_secs(86_400), start);
-        assert!(bucket.take(start).is_err());
-        assert!(bucket.take(after(start, 60.0)).is_ok());
-    }
-}
+mod tests;

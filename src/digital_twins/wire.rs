@@ -19,7 +19,7 @@ use futures::StreamExt;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::pace::{Class, Pace, Refused, retry_after};
+use super::pace::{Class, NotBefore, Pace, Refused, retry_after};
 use super::{Error, Usage};
 
 /// What a token is for (Azure Digital Twins: "Write app authentication code").
@@ -77,7 +77,7 @@ impl Wire {
     }
 
     async fn deliver(&self, operation: &'static str, class: Class, mut request: Request) -> Result<Answer, Error> {
-        let context = Context::new().with_value(class);
+        let context = Context::new().with_value(class).with_value(NotBefore::default());
         // The pipeline gives one to requests without, but finds out by an error, which under `RUST_BACKTRACE` records
         // the whole stack: most of what a request costs in a static binary.
         request.insert_header(CLIENT_REQUEST_ID, Uuid::new_v4().to_string());
