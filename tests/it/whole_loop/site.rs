@@ -16,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use local_azure::Running;
 use local_azure::config::Config;
 use local_azure::dps::Patience;
+use local_azure::endpoints::Endpoints;
 use local_azure::functions_host::Invocation;
 use local_azure::gate::Service;
 use local_azure::ports::Ports;
@@ -98,14 +99,12 @@ impl Site {
         change(&mut config);
         let running = local_azure::start(config).await.unwrap();
         let endpoints = running.endpoints();
-        let authority = std::fs::read(&endpoints.ca_file).unwrap();
-        let mut builder =
-            Client::builder().timeout(PATIENCE).no_proxy().tls_certs_only([Certificate::from_pem(&authority).unwrap()]);
+        let mut builder = Client::builder().timeout(PATIENCE).no_proxy().tls_certs_only([authority(endpoints)]);
         for hub in &endpoints.iot_hubs {
             builder = builder.resolve(&hub.host_name, SocketAddr::from((Ipv4Addr::LOCALHOST, hub.https_port)));
         }
         Self {
-            transport: Transport::new(Some(&authority)).unwrap(),
+            transport: Transport::new(Some(&std::fs::read(&endpoints.ca_file).unwrap())).unwrap(),
             https: builder.build().unwrap(),
             invocations: Mutex::new(running.services().functions.invocations()),
             running,
@@ -170,8 +169,20 @@ impl Site {
     /// A request to the first hub's service API; the answer's body.
     pub async fn hub(&self, method: Method, path: &str, body: Option<Value>) -> Value {
         let hub = &self.running.endpoints().iot_hubs[0];
-        let url = format!("https://{}:{}{path}?api-version=2021-04-12", hub.host_name, hub.https_port);
         let token = owner_token(&hub.host_name, &hub.service_connection_string);
+        let url = format!("https://{}:{}{path}?api-version=2021-04-12", hub.host_name, hub.https_port);
+        self.as_owner(method, &url, token, body).await
+    }
+
+    /// A request to DPS' service API; the answer's body.
+    pub async fn dps(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+        let dps = &self.running.endpoints().dps;
+        let token = owner_token(&dps.host, &dps.service_connection_string);
+        let url = format!("https://{}:{}{path}?api-version=2021-10-01", dps.host, dps.https_port);
+        self.as_owner(method, &url, token, body).await
+    }
+
+    async fn as_owner(&self, method: Method, url: &str, token: String, body: Option<Value>) -> Value {
         let mut request = self.https.request(method.clone(), url).header("Authorization", token);
         if method == Method::DELETE {
             request = request.header("If-Match", "\"*\"");
@@ -182,7 +193,7 @@ impl Site {
         let response = request.send().await.unwrap();
         let status = response.status();
         let text = response.text().await.unwrap();
-        assert!(status.is_success(), "{path} {status}: {text}");
+        assert!(status.is_success(), "{url} {status}: {text}");
         serde_json::from_str(&text).unwrap_or_default()
     }
 
@@ -327,6 +338,11 @@ fn add(counts: &mut BTreeMap<String, u64>, name: &str, count: u64) {
 /// The members of a line of the log, wherever the format puts them.
 fn fields(line: &Value) -> Value {
     line.get("fields").cloned().unwrap_or_else(|| line.clone())
+}
+
+/// What signs the certificates of local-azure's servers.
+pub fn authority(endpoints: &Endpoints) -> Certificate {
+    Certificate::from_pem(&std::fs::read(&endpoints.ca_file).unwrap()).unwrap()
 }
 
 /// A token of the policy that a connection string names (IoT Hub: control access with shared access signatures).
