@@ -7,6 +7,7 @@ import json
 import os
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 from pathlib import Path
@@ -70,6 +71,31 @@ class Site:
 
     def registry(self):
         return IoTHubRegistryManager.from_connection_string(self.hub["serviceConnectionString"])
+
+    def enroll(self, kind, name, document):
+        """Makes an enrollment (`enrollments`, `enrollmentGroups`) that the function app allocates; gives it as shown."""
+        webhook = {"webhookUrl": self.endpoints["webhookUrl"], "apiVersion": "2021-10-01"}
+        custom = {"allocationPolicy": "custom", "customAllocationDefinition": webhook}
+        return self._dps_service("PUT", kind, name, {**document, **custom})
+
+    def unenroll(self, kind, name):
+        self._dps_service("DELETE", kind, name)
+
+    def _dps_service(self, method, kind, name, document=None):
+        """Calls DPS' service API, for which Python has no SDK that is kept up."""
+        parts = dict(part.split("=", 1) for part in self.dps["serviceConnectionString"].split(";"))
+        host, expiry = parts["HostName"], int(time.time()) + 600
+        key = base64.b64decode(parts["SharedAccessKey"])
+        signature = base64.b64encode(hmac.digest(key, f"{host}\n{expiry}".encode(), hashlib.sha256))
+        token = urllib.parse.urlencode({"sr": host, "sig": signature, "se": expiry, "skn": parts["SharedAccessKeyName"]})
+        request = urllib.request.Request(
+            f"https://{host}/{kind}/{name}?api-version=2021-10-01",
+            data=document and json.dumps(document).encode(),
+            headers={"Authorization": f"SharedAccessSignature {token}", "Content-Type": "application/json"},
+            method=method,
+        )
+        with urllib.request.urlopen(request) as response:
+            return json.loads(response.read() or "null")
 
     def digital_twin(self, twin_id):
         """The digital twin, None if there is none."""
