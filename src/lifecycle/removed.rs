@@ -117,20 +117,18 @@ impl Removed {
     /// A relationship is there again.
     pub(super) fn is_back(&self, device: &DeviceId, twin: &TwinId, relationship: &Relationship) {
         let mut losses = self.losses();
-        let Some(twins) = losses.by_device.get_mut(device) else { return };
-        let Some(loss) = twins.get_mut(twin) else { return };
+        let Some(loss) = losses.by_device.get_mut(device).and_then(|twins| twins.get_mut(twin)) else { return };
         let kept = loss.relationships.remove(&(relationship.source.clone(), relationship.id.clone()));
-        if loss.relationships.is_empty() && loss.unkept == 0 {
-            twins.remove(twin);
-        }
+        let is_whole = loss.relationships.is_empty() && loss.unkept == 0;
         losses.bytes -= kept.map_or(0, |kept| kept.bytes);
+        if is_whole {
+            losses.remove(device, twin);
+        }
     }
 
     /// The twin is gone, and needs nothing any more.
     pub(super) fn forget(&self, device: &DeviceId, twin: &TwinId) {
-        let mut losses = self.losses();
-        let loss = losses.by_device.get_mut(device).and_then(|twins| twins.remove(twin));
-        losses.bytes -= loss.map_or(0, |loss| loss.bytes());
+        self.losses().remove(device, twin);
     }
 
     /// All is said and done about the deletion of `device`.
@@ -146,6 +144,16 @@ impl Removed {
 }
 
 impl Losses {
+    /// Takes out what `twin` lost. A device of which nothing is left leaves nothing behind: its batch may never be
+    /// answered here, where another instance has gone on with it.
+    fn remove(&mut self, device: &DeviceId, twin: &TwinId) {
+        let Some(twins) = self.by_device.get_mut(device) else { return };
+        self.bytes -= twins.remove(twin).map_or(0, |loss| loss.bytes());
+        if twins.is_empty() {
+            self.by_device.remove(device);
+        }
+    }
+
     fn expire(&mut self) {
         for twins in self.by_device.values_mut() {
             twins.retain(|_, loss| loss.since.elapsed() < KEPT_FOR);
@@ -175,6 +183,23 @@ mod tests {
                 (twin.to_string(), ids, loss.unkept)
             })
             .collect()
+    }
+
+    #[test]
+    fn devices_whose_twins_need_nothing_any_more_leave_nothing_behind() {
+        let twin = TwinId::parse("pump").unwrap();
+        let removed = Removed::new();
+        for number in 0..100 {
+            let device = DeviceId::parse(&format!("pump-{number}")).unwrap();
+            removed.keep(&device, &twin, contains("hall", "r1"));
+            if number % 2 == 0 {
+                removed.forget(&device, &twin);
+            } else {
+                removed.is_back(&device, &twin, &contains("hall", "r1"));
+            }
+        }
+        assert!(removed.losses().by_device.is_empty(), "{removed:?}");
+        assert_eq!(removed.losses().bytes, 0);
     }
 
     #[tokio::test(start_paused = true)]
