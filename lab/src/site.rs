@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -52,6 +53,8 @@ impl Handler {
 pub struct Plan {
     /// What is started.
     pub handler: Handler,
+    /// How many instances of the function app run, each with a handler of its own.
+    pub instances: NonZeroUsize,
     /// How much longer each request to Azure Digital Twins takes.
     pub adt_latency: Duration,
     /// Whether Azure Digital Twins' documented limits are enforced.
@@ -72,7 +75,8 @@ impl Plan {
     pub fn new(handler: Handler) -> Self {
         let (adt_latency, query_lag) = (Duration::ZERO, Duration::ZERO);
         let (hubs, platform_restart) = (vec![HostName::new("localhost")], Duration::from_secs(5));
-        Self { handler, adt_latency, adt_limits: false, query_lag, hubs, platform_restart, settings: Vec::new() }
+        let (instances, settings) = (NonZeroUsize::MIN, Vec::new());
+        Self { handler, instances, adt_latency, adt_limits: false, query_lag, hubs, platform_restart, settings }
     }
 
     /// The same with one more app setting.
@@ -106,6 +110,7 @@ impl Site {
         let folder = tempfile::tempdir().context("no folder for certificates")?;
         let mut config = Config::new(folder.path().join(CERTIFICATES)).with_free_ports();
         config.app = App::Folder(app_root());
+        config.instances = plan.instances;
         config.adt_latency = plan.adt_latency;
         config.adt_limits = plan.adt_limits;
         config.query_lag = plan.query_lag;

@@ -1,6 +1,6 @@
 //! What goes wrong with the services: injected on the layer that every request passes.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroUsize, process::Stdio, sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use fastrand::Rng;
@@ -17,13 +17,16 @@ use super::stage::Stage;
 /// So many events a partition goes back.
 const BACK: u64 = 200;
 const BETWEEN_REWINDS: Duration = Duration::from_millis(1_500);
+/// A handler that is to die at a call dies at one of its next so many.
+const CALLS: u64 = 200;
 
 /// One call of Azure Digital Twins in five goes wrong, one token in four is not issued, one batch in four comes again
-/// although it is done.
+/// although it is done. Where there are several instances, one batch in seven takes its partition to the next, while
+/// this one still works on it.
 ///
 /// # Errors
 /// When there are too many faults.
-pub(super) fn inject(faults_on: &Faults, seed: u64) -> anyhow::Result<()> {
+pub(super) fn inject(faults_on: &Faults, instances: NonZeroUsize, seed: u64) -> anyhow::Result<()> {
     let twins = |effect| Fault::new(Service::DigitalTwins, effect);
     let lost = |function| Fault::new(Service::Functions, Effect::LoseAnswer).on(function);
     let second = Some(Duration::from_secs(1));
@@ -42,8 +45,10 @@ pub(super) fn inject(faults_on: &Faults, seed: u64) -> anyhow::Result<()> {
         (lost(function_app::lifecycle::NAME), 0.15),
         (Fault::new(Service::EventHubs, Effect::Duplicate), 0.10),
     ];
+    let moves = (Fault::new(Service::EventHubs, Effect::Move), 0.15);
+    let moves = (instances > NonZeroUsize::MIN).then_some(moves);
     let mut rng = Rng::with_seed(seed);
-    for (fault, probability) in faults {
+    for (fault, probability) in faults.into_iter().chain(moves) {
         faults_on.inject(fault.with_probability(probability).with_seed(rng.u64(..)))?;
     }
     Ok(())
@@ -60,15 +65,35 @@ pub(super) fn take_down(faults: &Faults, seed: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Kills the handler again and again.
-pub(super) async fn kill(functions: Arc<FunctionsHost>, every: Duration, stage: Arc<Stage>) -> anyhow::Result<()> {
+/// Kills handlers again and again: all of them, or one.
+pub(super) async fn kill(
+    functions: Arc<FunctionsHost>,
+    every: Duration,
+    seed: u64,
+    stage: Arc<Stage>,
+) -> anyhow::Result<()> {
+    let mut rng = Rng::with_seed(seed);
     loop {
         tokio::time::sleep(every).await;
-        for pid in functions.handlers().into_iter().filter_map(|handler| handler.pid) {
+        let handlers = functions.handlers();
+        let chosen = rng.bool().then(|| rng.usize(0..handlers.len().max(1)));
+        let killed = handlers.into_iter().enumerate().filter(|(index, _)| chosen.is_none_or(|chosen| chosen == *index));
+        for pid in killed.filter_map(|(_, handler)| handler.pid) {
             // One that ended by itself just now is as dead.
-            Command::new("kill").args(["-KILL", &pid.to_string()]).status().await?;
+            Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status().await?;
             stage.tally.handler_killed();
         }
+    }
+}
+
+/// Again and again, has a handler die at one of its next calls of Azure Digital Twins: before that is carried out, or
+/// after it, when nobody can know.
+pub(super) async fn kill_at_calls(faults: Faults, every: Duration, seed: u64) -> anyhow::Result<()> {
+    let mut rng = Rng::with_seed(!seed);
+    loop {
+        tokio::time::sleep(every).await;
+        let effect = if rng.bool() { Effect::KillBefore(None) } else { Effect::KillAfter(None) };
+        faults.inject(Fault::new(Service::DigitalTwins, effect).after(rng.u64(0..CALLS)).times(1))?;
     }
 }
 

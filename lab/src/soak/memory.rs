@@ -1,4 +1,4 @@
-//! The handler's memory: it must not grow once caches are full.
+//! The handlers' memory: it must not grow once caches are full.
 
 use std::{
     fmt,
@@ -18,13 +18,15 @@ const WINDOW: usize = 10;
 /// What the memory may grow by: a tenth, and what the allocator keeps of a large batch.
 const TOLERANCE: (f64, f64) = (1.1, 4.0);
 
-/// The handler's memory, early and late.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// The handlers' memory, early and late.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Growth {
     /// After the first minute, in MiB.
     pub after_a_minute: f64,
     /// At the end, in MiB.
     pub at_the_end: f64,
+    /// Minute by minute from the first one on, in MiB.
+    pub by_minute: Vec<f64>,
 }
 
 impl Growth {
@@ -44,8 +46,10 @@ impl Growth {
 impl fmt::Display for Growth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (early, late, limit) = (self.after_a_minute, self.at_the_end, self.limit());
-        write!(f, "resident memory of the handler: {early:.1} MiB after a minute, {late:.1} MiB at the end ")?;
-        write!(f, "(flat: at most {limit:.1} MiB)")
+        write!(f, "resident memory of the largest handler: {early:.1} MiB after a minute, {late:.1} MiB at the end ")?;
+        writeln!(f, "(flat: at most {limit:.1} MiB)")?;
+        write!(f, "minute by minute:")?;
+        self.by_minute.iter().try_for_each(|mib| write!(f, " {mib:.1}"))
     }
 }
 
@@ -61,7 +65,16 @@ impl Samples {
         if late.len() < 2 * WINDOW {
             return None;
         }
-        Some(Growth { after_a_minute: median(late.first_chunk()?), at_the_end: median(late.last_chunk()?) })
+        let by_minute = (1..).map_while(|minute: u32| {
+            let from = samples.iter().skip_while(|(time, _)| *time < FILLING * minute);
+            let window: Vec<u64> = from.take(WINDOW).map(|(_, bytes)| *bytes).collect();
+            window.first_chunk().map(median)
+        });
+        Some(Growth {
+            after_a_minute: median(late.first_chunk()?),
+            at_the_end: median(late.last_chunk()?),
+            by_minute: by_minute.collect(),
+        })
     }
 }
 
@@ -77,9 +90,9 @@ pub(super) async fn sample(functions: Arc<FunctionsHost>, samples: Samples) {
     let start = Instant::now();
     loop {
         tokio::time::sleep(INTERVAL).await;
-        let pid = functions.handlers().first().and_then(|handler| handler.pid);
+        let pids = functions.handlers().into_iter().filter_map(|handler| handler.pid);
         // Between two handlers there is nothing to measure.
-        if let Some(bytes) = pid.and_then(|pid| resident(pid).ok()) {
+        if let Some(bytes) = pids.filter_map(|pid| resident(pid).ok()).max() {
             samples.0.lock().unwrap_or_else(PoisonError::into_inner).push((start.elapsed(), bytes));
         }
     }
@@ -99,7 +112,8 @@ mod tests {
     #[test]
     fn memory_that_fills_at_first_and_then_stays_is_flat() {
         let growth = samples((0..200).map(|second| second.min(60))).growth().unwrap();
-        assert_eq!(growth, Growth { after_a_minute: 60.0, at_the_end: 60.0 });
+        let by_minute = vec![60.0; 3];
+        assert_eq!(growth, Growth { after_a_minute: 60.0, at_the_end: 60.0, by_minute });
         assert!(growth.is_flat());
     }
 

@@ -1,8 +1,8 @@
 //! Puts the function app under faults, and checks afterwards what became of everything that was sent.
 //!
 //! A [`schedule`] decides by a seed what each device does, an [`oracle`] notes it down. Meanwhile requests fail,
-//! handlers are killed, events come twice ([`Chaos`]), or Azure Digital Twins is down ([`Outage`]). Twins are watched
-//! all the time, and checked once everything has settled. The rules that a [`Violation`] names are those of
+//! handlers are killed, events come twice, partitions move between instances ([`Chaos`]), or Azure Digital Twins is
+//! down ([`Outage`]). Twins are watched all the time, and checked once everything has settled. The rules that a [`Violation`] names are those of
 //! `docs/architecture.md`, "What always holds":
 //!
 //! | | |
@@ -27,7 +27,11 @@ mod stage;
 mod tally;
 mod watch;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    num::{NonZeroU8, NonZeroUsize},
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
@@ -40,7 +44,9 @@ pub use self::{
 };
 use crate::site::Handler;
 
-/// How often the handler is killed in the first half.
+/// Instances, unless the command line says otherwise: two.
+const INSTANCES: NonZeroU8 = NonZeroU8::MIN.saturating_add(1);
+/// How often handlers are killed in the first half.
 const KILL_EVERY: Duration = Duration::from_secs(5);
 /// How long everything works before an outage.
 const BEFORE_OUTAGE: Duration = Duration::from_secs(15);
@@ -61,6 +67,9 @@ pub struct Options {
     /// How many devices
     #[arg(long, value_name = "N", default_value_t = 80, value_parser = clap::value_parser!(u16).range(2..))]
     devices: u16,
+    /// How many instances of the function app, each with a handler of its own; in chaos partitions move between them
+    #[arg(long, value_name = "N", default_value_t = INSTANCES)]
+    instances: NonZeroU8,
     /// The handler [default: the one compiled into this program]
     #[arg(long, value_name = "PATH")]
     handler: Option<PathBuf>,
@@ -80,13 +89,13 @@ enum Scenario {
 /// # Errors
 /// When there is no such handler, or it does not run at all.
 pub async fn run(options: Options, mut say: impl FnMut(String)) -> anyhow::Result<usize> {
-    let Options { scenario, minutes, seed, devices, handler } = options;
+    let Options { scenario, minutes, seed, devices, instances, handler } = options;
     let handler = match &handler {
         Some(path) => Handler::binary(path),
         None => Handler::this_program("handler")?,
     };
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
-    let devices = usize::from(devices);
+    let (devices, instances) = (usize::from(devices), NonZeroUsize::from(instances));
     let time = |default: f64| {
         Duration::try_from_secs_f64(minutes.unwrap_or(default) * 60.0).context("--minutes is no number of minutes")
     };
@@ -100,15 +109,17 @@ pub async fn run(options: Options, mut say: impl FnMut(String)) -> anyhow::Resul
             let duration = time(20.0)? / 2;
             for kill_every in [Some(KILL_EVERY), None] {
                 let killed = if kill_every.is_some() { "killed every 5 s" } else { "not killed" };
-                say(format!("seed {seed}: {devices} devices for {duration:?}, the handler is {killed}"));
-                let chaos = Chaos { handler: handler.clone(), seed, duration, devices, kill_every };
+                say(format!(
+                    "seed {seed}: {devices} devices for {duration:?}, {instances} instances, handlers are {killed}"
+                ));
+                let chaos = Chaos { handler: handler.clone(), instances, seed, duration, devices, kill_every };
                 conclude(Box::pin(chaos.run()).await?, &mut say);
             }
         }
         Scenario::Outage => {
             let down = time(3.0)?;
             say(format!("seed {seed}: {devices} devices, Azure Digital Twins is down for {down:?}"));
-            let outage = Outage { handler, seed, devices, before: BEFORE_OUTAGE, down };
+            let outage = Outage { handler, instances, seed, devices, before: BEFORE_OUTAGE, down };
             conclude(Box::pin(outage.run()).await?, &mut say);
         }
     }

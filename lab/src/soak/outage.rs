@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    num::NonZeroUsize,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -33,6 +34,8 @@ const IN_FLIGHT: Duration = Duration::from_secs(1);
 pub struct Outage {
     /// The handler.
     pub handler: Handler,
+    /// How many instances of it run.
+    pub instances: NonZeroUsize,
     /// Decides what devices do.
     pub seed: u64,
     /// How many devices; at least two.
@@ -57,8 +60,8 @@ impl Outage {
     /// # Errors
     /// When local-azure or the handler do not run at all.
     pub async fn run(&self) -> anyhow::Result<Report> {
-        let Self { handler, seed, devices, before, down } = self.clone();
-        let mut run = Run::begin(Cast { handler, seed, devices, temper: Temper::Calm }).await?;
+        let Self { handler, instances, seed, devices, before, down } = self.clone();
+        let mut run = Run::begin(Cast { handler, instances, seed, devices, temper: Temper::Calm }).await?;
         let (faults, stage, histories) = (run.site.running().faults(), Arc::clone(&run.stage), run.histories.clone());
         let outage = self.outage(&faults, &stage, &histories);
         let (Aftermath { back, fired, violations }, ()) = tokio::try_join!(outage, run.live(before + down))?;

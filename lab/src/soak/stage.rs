@@ -1,6 +1,7 @@
 //! A local-azure with devices, watched while they live and checked afterwards.
 
 use std::{
+    num::NonZeroUsize,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -38,6 +39,9 @@ const QUERY_LAG: Duration = Duration::from_secs(2);
 const HUBS: [&str; 2] = ["contoso-hub.azure-devices.localhost", "fabrikam-hub.azure-devices.localhost"];
 /// How long the platform takes to start a new host in place of one whose handler was killed too often.
 const PLATFORM_RESTART: Duration = Duration::from_millis(500);
+/// Fewer than there are devices by default, so that the cache is full within the first minute: what memory grows by
+/// after that is no cache that still fills.
+const TWINS_REMEMBERED: usize = 64;
 /// Every so many devices has a twin that an operator made beforehand.
 const PREPARED: usize = 4;
 
@@ -96,6 +100,7 @@ impl Stage {
 #[derive(Debug, Clone)]
 pub(super) struct Cast {
     pub(super) handler: Handler,
+    pub(super) instances: NonZeroUsize,
     pub(super) seed: u64,
     pub(super) devices: usize,
     pub(super) temper: Temper,
@@ -119,8 +124,14 @@ impl Run {
     /// Starts a local-azure and watches it. Nothing fails yet, and no device lives.
     pub(super) async fn begin(cast: Cast) -> anyhow::Result<Self> {
         let hubs = HUBS.iter().copied().map(HostName::new).collect();
-        let plan =
-            Plan { query_lag: QUERY_LAG, hubs, platform_restart: PLATFORM_RESTART, ..Plan::new(cast.handler.clone()) };
+        let plan = Plan {
+            instances: cast.instances,
+            query_lag: QUERY_LAG,
+            hubs,
+            platform_restart: PLATFORM_RESTART,
+            ..Plan::new(cast.handler.clone())
+        }
+        .with("TWIN_CACHE_SIZE", TWINS_REMEMBERED);
         let site = Site::start(&plan).await?;
         let stage = Arc::new(Stage::new(&site, &cast)?);
         let twins_before = site.services().digital_twins.twin_count();

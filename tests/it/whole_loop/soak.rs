@@ -1,6 +1,6 @@
 //! A short soak: devices come, go, move and send, and one call in five goes wrong. `lab soak` does the same for longer.
 
-use std::{path::Path, time::Duration};
+use std::{num::NonZeroUsize, path::Path, time::Duration};
 
 use lab::{
     site::Handler,
@@ -9,6 +9,7 @@ use lab::{
 
 /// Any would do; with one, two runs try the same.
 const SEED: u64 = 67;
+const INSTANCES: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
 fn handler() -> Handler {
     Handler::binary(Path::new(env!("CARGO_BIN_EXE_handler")))
@@ -23,6 +24,7 @@ fn must_hold(report: &Report) {
 async fn what_is_sent_comes_through_a_soak_in_which_handlers_die() {
     let chaos = Chaos {
         handler: handler(),
+        instances: INSTANCES,
         seed: SEED,
         duration: Duration::from_secs(8),
         devices: 16,
@@ -34,6 +36,6 @@ async fn what_is_sent_comes_through_a_soak_in_which_handlers_die() {
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_waits_for_azure_digital_twins_and_is_made_good_when_it_is_back() {
     let (before, down) = (Duration::from_secs(2), Duration::from_secs(5));
-    let outage = Outage { handler: handler(), seed: SEED, devices: 16, before, down };
+    let outage = Outage { handler: handler(), instances: INSTANCES, seed: SEED, devices: 16, before, down };
     must_hold(&outage.run().await.unwrap());
 }
