@@ -131,7 +131,9 @@ impl Run {
             platform_restart: PLATFORM_RESTART,
             ..Plan::new(cast.handler.clone())
         }
-        .with("TWIN_CACHE_SIZE", TWINS_REMEMBERED);
+        .with("TWIN_CACHE_SIZE", TWINS_REMEMBERED)
+        // glibc has an arena for each thread, and goes on filling them for minutes: that would hide whether the app grows.
+        .with("MALLOC_ARENA_MAX", 1);
         let site = Site::start(&plan).await?;
         let stage = Arc::new(Stage::new(&site, &cast)?);
         let twins_before = site.services().digital_twins.twin_count();
