@@ -9,11 +9,13 @@ pub(super) enum Operation {
     RegisterDevice,
     Poll,
     LookUpRegistration,
+    ChangeEnrollmentGroups,
     QueryEnrollmentGroups,
     GetEnrollmentGroup,
     CreateOrUpdateEnrollmentGroup,
     DeleteEnrollmentGroup,
     GetEnrollmentGroupAttestationMechanism,
+    ChangeEnrollments,
     QueryEnrollments,
     GetEnrollment,
     CreateOrUpdateEnrollment,
@@ -32,11 +34,13 @@ impl Operation {
             Self::RegisterDevice => "RegisterDevice",
             Self::Poll => "OperationStatusLookup",
             Self::LookUpRegistration => "DeviceRegistrationStatusLookup",
+            Self::ChangeEnrollmentGroups => "RunBulkEnrollmentGroupOperation",
             Self::QueryEnrollmentGroups => "QueryEnrollmentGroups",
             Self::GetEnrollmentGroup => "GetEnrollmentGroup",
             Self::CreateOrUpdateEnrollmentGroup => "CreateOrUpdateEnrollmentGroup",
             Self::DeleteEnrollmentGroup => "DeleteEnrollmentGroup",
             Self::GetEnrollmentGroupAttestationMechanism => "GetEnrollmentGroupAttestationMechanism",
+            Self::ChangeEnrollments => "RunBulkEnrollmentOperation",
             Self::QueryEnrollments => "QueryEnrollments",
             Self::GetEnrollment => "GetEnrollment",
             Self::CreateOrUpdateEnrollment => "CreateOrUpdateEnrollment",
@@ -85,15 +89,17 @@ pub(super) static DEVICE_ROUTES: [Route; 3] = {
 
 /// What services ask for.
 #[rustfmt::skip]
-pub(super) static SERVICE_ROUTES: [Route; 13] = {
+pub(super) static SERVICE_ROUTES: [Route; 15] = {
     use Operation as Op;
     use Verb::{Delete, Get, Post, Put};
     [
+        route(Op::ChangeEnrollmentGroups, Post, "/enrollmentGroups"),
         route(Op::QueryEnrollmentGroups, Post, "/enrollmentGroups/query"),
         route(Op::GetEnrollmentGroup, Get, "/enrollmentGroups/{group}"),
         route(Op::CreateOrUpdateEnrollmentGroup, Put, "/enrollmentGroups/{group}"),
         route(Op::DeleteEnrollmentGroup, Delete, "/enrollmentGroups/{group}"),
         route(Op::GetEnrollmentGroupAttestationMechanism, Post, "/enrollmentGroups/{group}/attestationmechanism"),
+        route(Op::ChangeEnrollments, Post, "/enrollments"),
         route(Op::QueryEnrollments, Post, "/enrollments/query"),
         route(Op::GetEnrollment, Get, "/enrollments/{registration}"),
         route(Op::CreateOrUpdateEnrollment, Put, "/enrollments/{registration}"),

@@ -171,6 +171,19 @@ async fn a_disabled_enrollment_is_a_registration_without_a_hub() {
 }
 
 #[tokio::test]
+async fn a_device_that_nothing_is_enrolled_for_is_told_so_with_the_recorded_code() {
+    let site = Site::start().await;
+    let gone = Owner::of(&site).call(Method::DELETE, "/enrollmentGroups/thermostats", &[], Value::Null).await;
+    assert_eq!(gone.status, StatusCode::NO_CONTENT);
+    let vectors: Value = serde_json::from_str(include_str!("../fixtures/iot/dps_mqtt.json")).unwrap();
+    let mut recorded = vectors["errors"].as_array().unwrap().iter();
+    let code = &recorded.find(|error| error["name"] == "enrollment_not_found").unwrap()["code"];
+    let refused = register_with_key(&site, "d1", &device_key(GROUP_KEY, "d1")).await;
+    assert_eq!(&refused["errorCode"], code);
+    site.stop().await;
+}
+
+#[tokio::test]
 async fn hashed_devices_spread_over_the_hubs_and_stay_where_they_are() {
     let site = Site::start().await;
     let owner = Owner::of(&site);
@@ -204,6 +217,112 @@ async fn enrollments_survive_a_restart_and_the_first_group_has_the_keys_of_the_p
     let of_group = register_with_key(&second, "d2", &device_key(GROUP_KEY, "d2")).await;
     assert_eq!(of_group["status"], "disabled", "what else was changed stays");
     second.stop().await;
+}
+
+/// A bulk operation's answer: whether all went well, and what did not, by name.
+async fn bulk(owner: &Owner<'_>, mode: &str, enrollments: Vec<Value>) -> (Value, Vec<(String, u64)>) {
+    let body = json!({ "mode": mode, "enrollments": enrollments });
+    let mut answer = owner.call(Method::POST, "/enrollments", &[], body).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let errors = answer.body["errors"].take();
+    let error = |error: &Value| {
+        assert!(error["errorStatus"].is_string(), "{error}");
+        (error["registrationId"].as_str().unwrap().to_owned(), error["errorCode"].as_u64().unwrap())
+    };
+    (answer.body["isSuccessful"].take(), errors.as_array().unwrap().iter().map(error).collect())
+}
+
+#[tokio::test]
+async fn enrollments_are_made_changed_and_deleted_several_at_once_and_each_on_its_own() {
+    let site = Site::start().await;
+    let owner = Owner::of(&site);
+    let enrollment = |id: &str| with_keys(json!({ "registrationId": id }));
+    let of_device = |id: &str, device: &str, etag: &Value| {
+        with_keys(json!({ "registrationId": id, "deviceId": device, "etag": etag }))
+    };
+    let failed = |id: &str, code: u64| (json!(false), vec![(id.to_owned(), code)]);
+    let well = (json!(true), vec![]);
+
+    assert_eq!(bulk(&owner, "create", vec![enrollment("d1"), enrollment("d2")]).await, well);
+    let again = bulk(&owner, "create", vec![enrollment("d2"), enrollment("d3")]).await;
+    assert_eq!(again, failed("d2", 409_201));
+    let etag = owner.get("/enrollments/d3").await.body["etag"].take();
+
+    let changed = vec![of_device("d1", "first", &json!(null)), of_device("D2", "second", &json!("\"stale\""))];
+    assert_eq!(bulk(&owner, "update", changed).await, well, "an update looks at no ETag");
+    assert_eq!(owner.get("/enrollments/d2").await.body["deviceId"], "second");
+    assert_eq!(register_with_key(&site, "d1", KEY).await["registrationState"]["deviceId"], "first");
+    assert_eq!(bulk(&owner, "update", vec![enrollment("d4")]).await, failed("d4", 404_201));
+
+    let by_etag = vec![of_device("d3", "third", &etag), of_device("d2", "other", &json!("\"stale\""))];
+    assert_eq!(bulk(&owner, "updateIfMatchETag", by_etag).await, failed("d2", 412_000));
+    assert_eq!(owner.get("/enrollments/d3").await.body["deviceId"], "third");
+    assert_eq!(owner.get("/enrollments/d2").await.body["deviceId"], "second");
+    assert_eq!(bulk(&owner, "updateIfMatchETag", vec![enrollment("d2")]).await, failed("d2", 400_004));
+
+    let gone = ["d1", "d4", "d2"].map(|id| json!({ "registrationId": id })).to_vec();
+    assert_eq!(bulk(&owner, "delete", gone).await, failed("d4", 404_201));
+    assert_eq!(owner.get("/enrollments/d2").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(owner.get("/registrations/d1").await.status, StatusCode::NOT_FOUND, "its registration goes with it");
+
+    let groups = json!({ "mode": "create", "enrollmentGroups": [with_keys(json!({ "enrollmentGroupId": "second" }))] });
+    let made = owner.call(Method::POST, "/enrollmentGroups", &[], groups.clone()).await;
+    assert_eq!(made.body, json!({ "isSuccessful": true, "errors": [] }));
+    let twice = owner.call(Method::POST, "/enrollmentGroups", &[], groups).await;
+    assert_eq!(twice.body["errors"][0]["enrollmentGroupId"], "second");
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_bulk_operation_that_is_not_understood_whole_changes_nothing() {
+    let site = Site::start().await;
+    let owner = Owner::of(&site);
+    let numbered = |count: usize| -> Vec<Value> {
+        (0..count).map(|n| with_keys(json!({ "registrationId": format!("d{n}") }))).collect()
+    };
+    let mut unnamed = numbered(2);
+    unnamed.push(with_keys(json!({})));
+    let mut misnamed = numbered(2);
+    misnamed.push(with_keys(json!({ "registrationId": "d+1" })));
+    for (why, body) in [
+        ("eleven", json!({ "mode": "create", "enrollments": numbered(11) })),
+        ("no such mode", json!({ "mode": "replace", "enrollments": numbered(1) })),
+        ("no mode", json!({ "enrollments": numbered(1) })),
+        ("no list", json!({ "mode": "create", "enrollmentGroups": numbered(1) })),
+        ("no object", json!([])),
+        ("one without a name", json!({ "mode": "create", "enrollments": unnamed })),
+        ("one with a name that is none", json!({ "mode": "create", "enrollments": misnamed })),
+    ] {
+        let answer = owner.call(Method::POST, "/enrollments", &[], body).await;
+        assert_eq!((answer.status, &answer.body["errorCode"]), (StatusCode::BAD_REQUEST, &json!(400_004)), "{why}");
+    }
+    let all = owner.call(Method::POST, "/enrollments/query", &[], json!({ "query": "SELECT *" })).await;
+    assert_eq!(all.body, json!([]));
+    assert_eq!(bulk(&owner, "create", numbered(10)).await.0, true);
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_list_comes_in_pages_of_the_size_that_was_asked_for() {
+    let site = Site::start().await;
+    let owner = Owner::of(&site);
+    let named = |n: usize| with_keys(json!({ "registrationId": format!("d{n}") }));
+    bulk(&owner, "create", (1..=5).map(named).collect()).await;
+    let (mut ids, mut pages, mut token) = (Vec::new(), Vec::new(), None::<String>);
+    loop {
+        let mut headers = vec![("x-ms-max-item-count", "2")];
+        headers.extend(token.as_deref().map(|token| ("x-ms-continuation", token)));
+        let page = owner.call(Method::POST, "/enrollments/query", &headers, json!({ "query": "SELECT *" })).await;
+        let items = page.body.as_array().unwrap();
+        pages.push(items.len());
+        ids.extend(items.iter().map(|item| item["registrationId"].as_str().unwrap().to_owned()));
+        token = page.headers.get("x-ms-continuation").map(|token| token.to_str().unwrap().to_owned());
+        if token.is_none() {
+            break;
+        }
+    }
+    assert_eq!((pages, ids), (vec![2, 2, 1], ["d1", "d2", "d3", "d4", "d5"].map(str::to_owned).to_vec()));
+    site.stop().await;
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ pub(super) enum Error {
 
 impl Error {
     /// The numbers of what is not found are those of the SDKs' error codes; the others are chosen alike.
-    fn code(&self) -> u32 {
+    pub(super) fn code(&self) -> u32 {
         match self {
             Self::Unauthorized(_) => 401_002,
             Self::Invalid(_) => 400_004,

@@ -50,20 +50,8 @@ pub(super) async fn put(
     body: Bytes,
 ) -> Result<Tagged, Error> {
     dps.serve(&headers, operation, name.as_str(), |dps| {
-        let document = json(&body)?;
-        dps.store.change(|state| {
-            let before = state.enrollments.get(&name);
-            match (before, if_match(&headers)) {
-                (None, None) => {}
-                (None, Some(_)) => return Err(not_found(&name)),
-                (Some(_), None) => return Err(Error::Exists(name.as_str().to_owned())),
-                (Some(before), Some(etag)) => check(before, etag)?,
-            }
-            let enrollment = enrollment_document::read(&name, &document, before, &dps.host_names(), dps.clock.now());
-            let enrollment = enrollment.map_err(Error::Invalid)?;
-            let shown = dps.show(&name, &enrollment);
-            Ok((vec![Change::Enroll { name: name.clone(), enrollment: Box::new(enrollment) }], Tagged(shown)))
-        })
+        let condition = if_match(&headers).map_or(Condition::Absent, Condition::of);
+        dps.enroll(&name, &json(&body)?, condition).map(Tagged)
     })
     .await
 }
@@ -76,17 +64,68 @@ pub(super) async fn delete(
     headers: HeaderMap,
 ) -> Result<StatusCode, Error> {
     dps.serve(&headers, operation, name.as_str(), |dps| {
-        dps.store.change(|state| {
-            let before = state.enrollments.get(&name).ok_or_else(|| not_found(&name))?;
-            check(before, if_match(&headers).unwrap_or("*"))?;
-            Ok((vec![Change::Unenroll { name: name.clone() }], StatusCode::NO_CONTENT))
-        })
+        let condition = if_match(&headers).map_or(Condition::Present, Condition::of);
+        dps.unenroll(&name, condition).map(|()| StatusCode::NO_CONTENT)
     })
     .await
 }
 
-fn check(enrollment: &Enrollment, etag: &str) -> Result<(), Error> {
-    if etag == "*" || etag == enrollment.etag { Ok(()) } else { Err(Error::PreconditionFailed) }
+/// What must be true of an enrollment that is to change.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Condition<'a> {
+    /// There is none.
+    Absent,
+    /// There is one.
+    Present,
+    /// There is one with this ETag, which stands here without quotes.
+    ETag(&'a str),
+}
+
+impl<'a> Condition<'a> {
+    /// What an ETag stands for: `*` for any.
+    pub(super) fn of(etag: &'a str) -> Self {
+        match etag.trim_matches('"') {
+            "*" => Self::Present,
+            etag => Self::ETag(etag),
+        }
+    }
+
+    fn check(self, name: &EnrollmentName, found: Option<&Enrollment>) -> Result<(), Error> {
+        match (self, found) {
+            (Self::Absent, None) | (Self::Present, Some(_)) => Ok(()),
+            (Self::ETag(etag), Some(found)) if found.etag == etag => Ok(()),
+            (Self::ETag(_), Some(_)) => Err(Error::PreconditionFailed),
+            (Self::Absent, Some(_)) => Err(Error::Exists(name.as_str().to_owned())),
+            (Self::Present | Self::ETag(_), None) => Err(not_found(name)),
+        }
+    }
+}
+
+impl Dps {
+    /// Makes or changes an enrollment; gives it as it is then.
+    pub(super) fn enroll(
+        &self,
+        name: &EnrollmentName,
+        document: &Value,
+        condition: Condition<'_>,
+    ) -> Result<Value, Error> {
+        self.store.change(|state| {
+            let before = state.enrollments.get(name);
+            condition.check(name, before)?;
+            let enrollment = enrollment_document::read(name, document, before, &self.host_names(), self.clock.now());
+            let enrollment = enrollment.map_err(Error::Invalid)?;
+            let shown = self.show(name, &enrollment);
+            Ok((vec![Change::Enroll { name: name.clone(), enrollment: Box::new(enrollment) }], shown))
+        })
+    }
+
+    /// Deletes an enrollment, with the registrations under it.
+    pub(super) fn unenroll(&self, name: &EnrollmentName, condition: Condition<'_>) -> Result<(), Error> {
+        self.store.change(|state| {
+            condition.check(name, state.enrollments.get(name))?;
+            Ok((vec![Change::Unenroll { name: name.clone() }], ()))
+        })
+    }
 }
 
 /// How an enrollment's devices prove who they are, with keys.

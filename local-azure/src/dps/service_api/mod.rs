@@ -1,6 +1,7 @@
 //! The service's side over HTTPS: enrollments and registration records (DPS: service REST API 2021-10-01).
 
 mod answer;
+mod bulk;
 mod enrollments;
 mod registrations;
 mod request;
@@ -39,6 +40,8 @@ fn handler(route: &Route) -> MethodRouter<Arc<Dps>> {
     use Operation as Op;
     let method = route.verb.filter();
     match route.operation {
+        Op::ChangeEnrollmentGroups => on(method, bulk::groups),
+        Op::ChangeEnrollments => on(method, bulk::individual),
         Op::QueryEnrollmentGroups => on(method, enrollments::groups),
         Op::QueryEnrollments => on(method, enrollments::individual),
         Op::GetEnrollmentGroup | Op::GetEnrollment => on(method, enrollments::get),

@@ -69,7 +69,7 @@ impl FromRequestParts<Arc<Dps>> for About {
 }
 
 /// Groups are named as devices are.
-fn checked(id: String) -> Result<String, Error> {
+pub(super) fn checked(id: String) -> Result<String, Error> {
     id.parse::<crate::dps::RegistrationId>()?;
     Ok(id)
 }
