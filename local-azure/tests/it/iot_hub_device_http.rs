@@ -139,6 +139,42 @@ async fn a_waiting_message_is_locked_given_back_completed_and_gone() {
 }
 
 #[tokio::test]
+async fn what_node_s_sdk_sends_is_taken_one_by_one_and_in_batches() {
+    let vectors: Value = serde_json::from_str(include_str!("../fixtures/iot/hub_service_http.json")).unwrap();
+    let recorded = &vectors["device_http_send"];
+    let site = Site::start().await;
+    site.create(&device("d1"));
+    let url = format!("http://{}{}", site.http, recorded["path"].as_str().unwrap());
+    let request = || {
+        let method = recorded["method"].as_str().unwrap().parse().unwrap();
+        let authorization = Device::d1(&site).authorization;
+        reqwest::Client::new().request(method, &url).header("host", HUB).header("authorization", authorization)
+    };
+    let mut single = request().body("{}");
+    for (name, value) in recorded["headers"].as_object().unwrap() {
+        single = single.header(name.replace("<name>", "floor"), value.as_str().unwrap());
+    }
+    let batch = request()
+        .header("content-type", recorded["batch_content_type"].as_str().unwrap())
+        .body(r#"[{"body": "YQ==", "properties": {"iothub-app-floor": "2"}}, {"body": "Yg=="}]"#);
+    for request in [single, batch] {
+        assert_eq!(request.send().await.unwrap().status().as_u16(), recorded["expect"]);
+    }
+    let events = Site::events(&site.telemetry);
+    let bodies: Vec<&[u8]> = events.iter().map(|event| event.body.as_ref()).collect();
+    assert_eq!(bodies, [b"{}".as_slice(), b"a", b"b"]);
+    let (first, second) = (&events[0], &events[1]);
+    for (property, header) in
+        [("to", "iothub-to"), ("content-type", "iothub-contenttype"), ("content-encoding", "iothub-contentencoding")]
+    {
+        assert_eq!(first.properties[property], recorded["headers"][header], "{property}");
+    }
+    assert_eq!(first.application_properties["floor"], recorded["headers"]["iothub-app-<name>"]);
+    assert_eq!(second.application_properties["floor"], "2");
+    site.stop().await;
+}
+
+#[tokio::test]
 async fn only_the_device_itself_is_let_in() {
     let site = Site::start().await;
     site.create(&device("d1"));
