@@ -1,8 +1,8 @@
 //! The process: its command line, its exit codes, its signals.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Output};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 fn handler(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_handler"));
@@ -80,8 +80,6 @@ fn a_ca_file_without_a_certificate_ends_the_process() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_system_without_trusted_roots_ends_the_process_that_was_asked_whether_it_is_ready() {
-    use std::process::Stdio;
-
     let folder = tempfile::tempdir().unwrap();
     let none = folder.path().join("none.pem");
     std::fs::write(&none, "").unwrap();
@@ -92,13 +90,20 @@ fn a_system_without_trusted_roots_ends_the_process_that_was_asked_whether_it_is_
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Until it listens there is nobody to ask.
-    while ask(&port).is_err() && process.try_wait().unwrap().is_none() {
-        std::thread::yield_now();
-    }
+    let _rest = until_it_serves(&mut process);
+    // Whether there is an answer before it ends is chance.
+    drop(ask(&port));
     let ended = process.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(1), "{}", text(&ended.stderr));
     assert!(text(&ended.stderr).starts_with("no HTTP client: "), "{}", text(&ended.stderr));
+}
+
+/// Waits until a process serves; gives that line of its log, and those that follow.
+fn until_it_serves(process: &mut Child) -> (String, Lines<BufReader<ChildStdout>>) {
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    assert!(first.contains(r#""message":"serving""#), "{first}");
+    (first, lines)
 }
 
 /// Asks, as the host does, whether the process is ready.
@@ -118,9 +123,6 @@ fn free_port() -> String {
 #[cfg(unix)]
 #[test]
 fn a_signal_ends_the_process_with_success() {
-    use std::io::{BufRead, BufReader};
-    use std::process::Stdio;
-
     for signal in ["-TERM", "-INT"] {
         let port = free_port();
         let mut process = handler(&[], &[ADT, ("FUNCTIONS_CUSTOMHANDLER_PORT", &port)])
@@ -128,9 +130,7 @@ fn a_signal_ends_the_process_with_success() {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let first = lines.next().unwrap().unwrap();
-        assert!(first.contains(r#""message":"serving""#), "{first}");
+        let (first, mut lines) = until_it_serves(&mut process);
         assert!(first.contains("Azure CLI"), "{first}");
 
         let answer = ask(&port).unwrap();

@@ -3,10 +3,11 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::{
     Bench, GROUP, Setup, event,
-    handler::{Call, Orders, Pending, Reply},
+    handler::{Call, Orders, PATIENCE, Pending, Reply},
     reads_events,
 };
 
@@ -184,7 +185,7 @@ async fn a_handler_is_killed_again_and_again() {
         }
     };
     tokio::select! {
-        () = settled => {}
+        settled = timeout(PATIENCE, settled) => settled.expect("the handler is not killed twice"),
         () = serve_all => {}
     }
     assert_eq!(bench.gate.faults()[0].fired, 2);

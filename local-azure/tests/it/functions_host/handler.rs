@@ -26,7 +26,7 @@ use tokio::{
 /// Names the director to the process.
 pub(super) const DIRECTOR: &str = "SCRIPTED_HANDLER_DIRECTOR";
 /// Longer than anything here takes, shorter than anybody's patience.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a process tells when it starts.
 #[derive(Debug, Serialize, Deserialize)]
