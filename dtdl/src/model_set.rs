@@ -140,14 +140,15 @@ impl ModelSet {
         self.index.referenced_by.get(model).into_iter().flatten()
     }
 
-    /// The models that extend `model`, directly or through others.
-    pub fn descendants<'s>(&'s self, model: &ModelId) -> BTreeSet<&'s ModelId> {
-        self.reach(model, |model| self.extended_by(model))
-    }
-
     /// The models that `model` cannot be without, directly or through others; itself is not among them.
     pub fn dependencies<'s>(&'s self, model: &ModelId) -> BTreeSet<&'s ModelId> {
-        self.reach(model, |model| self.get(model).into_iter().flat_map(Interface::references))
+        let mut reached = BTreeSet::new();
+        let mut open: Vec<&ModelId> = self.index.models.get_key_value(model).map(|(id, _)| id).into_iter().collect();
+        while let Some(model) = open.pop() {
+            let references = self.get(model).into_iter().flat_map(Interface::references);
+            open.extend(references.filter(|next| reached.insert(*next)));
+        }
+        reached
     }
 
     /// The versions of a model that the set has, lowest first: the models with the same [`path`](ModelId::path).
@@ -155,19 +156,6 @@ impl ModelSet {
         let lowest = model.without_version();
         let path = lowest.clone();
         self.index.models.range(lowest..).map(|(id, _)| id).take_while(move |id| id.path() == path.path())
-    }
-
-    /// Every model that can be reached from one in one step or more.
-    fn reach<'s, I>(&'s self, from: &ModelId, steps: impl Fn(&'s ModelId) -> I) -> BTreeSet<&'s ModelId>
-    where
-        I: Iterator<Item = &'s ModelId>,
-    {
-        let mut reached = BTreeSet::new();
-        let mut open: Vec<&ModelId> = self.index.models.get_key_value(from).map(|(id, _)| id).into_iter().collect();
-        while let Some(model) = open.pop() {
-            open.extend(steps(model).filter(|next| reached.insert(*next)));
-        }
-        reached
     }
 }
 

@@ -102,11 +102,6 @@ impl Schema {
     pub fn is_numeric(&self) -> bool {
         matches!(self, Schema::Double | Schema::Float | Schema::Integer | Schema::Long)
     }
-
-    /// Whether it is none of Enum, Object, Map, Array and the geospatial schemas.
-    pub fn is_primitive(&self) -> bool {
-        !matches!(self, Schema::Geospatial(_) | Schema::Enum(_) | Schema::Object(_) | Schema::Map(_) | Schema::Array(_))
-    }
 }
 
 impl fmt::Display for Schema {

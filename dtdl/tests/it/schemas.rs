@@ -28,11 +28,11 @@ fn at(document: &Value) -> String {
 fn every_primitive_and_geospatial_name_is_a_schema() {
     for name in ["boolean", "date", "dateTime", "double", "duration", "float", "integer", "long", "string", "time"] {
         let schema = property(&v2_property(json!(name)));
-        assert_eq!((schema.to_string(), schema.is_primitive()), (name.to_owned(), true));
+        assert_eq!(schema.to_string(), name);
     }
     for name in ["point", "multiPoint", "lineString", "multiLineString", "polygon", "multiPolygon"] {
         let schema = property(&v3_property(json!(name)));
-        assert_eq!((schema.to_string(), schema.is_primitive()), (name.to_owned(), false));
+        assert_eq!(schema.to_string(), name);
     }
     for name in ["Double", "decimal", "bytes", "geopoint", "", "Object"] {
         assert_eq!(at(&v2_property(json!(name))), "/contents/0/schema");
