@@ -159,6 +159,7 @@ async fn what_cannot_be_used_is_named_in_one_line() {
         let text = String::from_utf8(output.stderr).unwrap();
         let last = text.lines().last().unwrap_or_default();
         assert!(last.starts_with("local-azure: ") && last.contains(named), "{arguments:?}: {text}");
+        assert!(last.matches("(os error ").count() <= 1, "{arguments:?}, said once: {text}");
     }
 }
 
