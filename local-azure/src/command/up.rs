@@ -7,14 +7,17 @@ use local_azure::{Running, config::Config};
 
 use super::{arguments::Options, interrupt::interrupted, screen};
 
+/// The simulator is built as this program was: then there is less to build.
+const RELEASE: &str = if cfg!(debug_assertions) { "" } else { "--release " };
+
 /// Runs until somebody interrupts.
 pub(super) async fn run(config: Config, options: &Options) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
     let running = start(config, options).await?;
     screen::addresses(running.endpoints(), began.elapsed());
-    screen::line(
-        "next: `cargo run -p device-simulator -- my-thermostat` with the settings of --env-file; Ctrl-C stops.",
-    );
+    screen::line(&format!(
+        "next: `cargo run {RELEASE}-p device-simulator -- my-thermostat` with the settings of --env-file; Ctrl-C stops.",
+    ));
     let interrupt = interrupted().await;
     running.stop().await;
     interrupt.context("cannot wait for Ctrl-C")?;
