@@ -19,11 +19,6 @@ impl FunctionKey {
         Self(key.into())
     }
 
-    /// The key's text, for those who are to know it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-
     /// Whether a request has this key: in its header, else in its query (azure-functions-host:
     /// `AuthenticationLevelHandler.cs`).
     pub(super) fn admits(&self, headers: &HeaderMap, uri: &Uri) -> bool {
