@@ -2,8 +2,6 @@
 
 use std::fmt::{self, Write};
 
-use dtdl::ModelId;
-
 /// The longest query text, in characters (Azure Digital Twins: "Service limits").
 pub const MAX_QUERY_LENGTH: usize = 8000;
 
@@ -115,12 +113,6 @@ impl Filter {
         Self(format!("IS_DEFINED({})", Operand(name)))
     }
 
-    /// The twin's model is `model` or extends it.
-    #[must_use]
-    pub fn of_model(model: &ModelId) -> Self {
-        Self(format!("IS_OF_MODEL(T, {})", Literal(model.as_str())))
-    }
-
     /// Either of the two.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
@@ -155,12 +147,6 @@ impl Filter {
 pub struct Query(String);
 
 impl Query {
-    /// All twins.
-    #[must_use]
-    pub fn all_twins() -> Self {
-        Self("SELECT * FROM DIGITALTWINS T".to_owned())
-    }
-
     /// The twins for which `filter` holds.
     #[must_use]
     pub fn twins_where(filter: &Filter) -> Self {

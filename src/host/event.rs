@@ -159,32 +159,10 @@ impl Event {
         self.system.text("dt-subject").filter(|subject| !subject.is_empty())
     }
 
-    /// The model that the device announced when it connected (`dt-dataschema`).
-    #[must_use]
-    pub fn dt_dataschema(&self) -> Option<&str> {
-        self.system.text("dt-dataschema").filter(|schema| !schema.is_empty())
-    }
-
     /// `content-type`, for instance `application/json`.
     #[must_use]
     pub fn content_type(&self) -> Option<&str> {
         self.system.text("content-type")
-    }
-
-    /// `content-encoding`, for instance `utf-8`.
-    #[must_use]
-    pub fn content_encoding(&self) -> Option<&str> {
-        self.system.text("content-encoding")
-    }
-
-    /// `message-id`. Some versions of the Event Hubs extension write an AMQP structure instead of a string
-    /// (fixed about 6.1): then its JSON text.
-    #[must_use]
-    pub fn message_id(&self) -> Option<String> {
-        match self.system.get("message-id")? {
-            Value::String(id) => Some(id.clone()),
-            structure => Some(structure.to_string()),
-        }
     }
 
     /// When the event happened, for all that is known: when IoT Hub took it (`iothub-enqueuedtime`), else when Event
@@ -245,11 +223,5 @@ mod tests {
         assert_eq!(event.source_time().unwrap().to_string(), "2024-05-01T12:00:00Z");
         event.system = Properties::default();
         assert_eq!(event.source_time().unwrap().to_string(), "2024-05-01T12:00:09Z");
-    }
-
-    #[test]
-    fn a_message_id_that_came_as_structure_is_kept_as_text() {
-        let event = event(json!({ "message-id": { "Value": 7 } }), json!({}));
-        assert_eq!(event.message_id().as_deref(), Some(r#"{"Value":7}"#));
     }
 }
