@@ -39,6 +39,15 @@ pub(super) fn show(message: &clap::Error) {
     };
 }
 
+/// So many of something: `no twins`, `1 twin`, `2 twins`.
+pub(super) fn counted(count: usize, what: &str) -> String {
+    match count {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}"),
+        many => format!("{many} {what}s"),
+    }
+}
+
 /// A text of others as a part of a line: it begins no line of its own.
 pub(super) fn inline(text: &str) -> Cow<'_, str> {
     escaped(text, false)

@@ -8,7 +8,7 @@ mod twins;
 
 use self::finding::{Finding, Level};
 use super::command_line::DoctorArguments;
-use super::console::say;
+use super::console::{counted, say};
 use super::{Error, Exit, iot_hub, settings};
 use crate::digital_twins::Client;
 use crate::settings::{Credentials, Settings};
@@ -104,11 +104,6 @@ impl Report {
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let count = |count: usize, what: &str| match count {
-            0 => format!("no {what}s"),
-            1 => format!("1 {what}"),
-            many => format!("{many} {what}s"),
-        };
-        write!(f, "{}, {}", count(self.problems, "problem"), count(self.warnings, "warning"))
+        write!(f, "{}, {}", counted(self.problems, "problem"), counted(self.warnings, "warning"))
     }
 }

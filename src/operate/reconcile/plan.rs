@@ -9,6 +9,7 @@ use super::difference::Difference;
 use crate::binding::{Binding, Bookkeeping, HUB_DEVICE_ID, HUB_NAME, HUB_REGISTRATION_ID, registered_at};
 use crate::device::{DeviceId, HubName};
 use crate::digital_twins::{Twin, TwinId};
+use crate::operate::console::counted;
 use crate::operate::iot_hub::Device;
 
 /// A twin that is bound to a device.
@@ -98,7 +99,7 @@ pub(super) struct Counts {
 impl std::fmt::Display for Counts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { devices, twins, waiting, elsewhere, young, differences } = self;
-        write!(f, "{devices} devices, {twins} twins bound to devices")?;
+        write!(f, "{}, {} bound to devices", counted(*devices, "device"), counted(*twins, "twin"))?;
         for (count, why) in [
             (waiting, "waiting for their device's first registration"),
             (elsewhere, "of hubs that are not named"),
@@ -108,7 +109,7 @@ impl std::fmt::Display for Counts {
                 write!(f, ", {count} {why}")?;
             }
         }
-        write!(f, "; {differences} differences")
+        write!(f, "; {}", counted(*differences, "difference"))
     }
 }
 

@@ -46,7 +46,7 @@ fn what_is_in_step_is_no_difference() {
     let twins = [registered("pump-1", "pump-1", "HUB-A"), registered("room", "p2", "hub-b")];
     let plan = plan(&devices, &twins, &scope());
     assert_eq!(plan.differences, []);
-    assert_eq!(plan.counts.to_string(), "2 devices, 2 twins bound to devices; 0 differences");
+    assert_eq!(plan.counts.to_string(), "2 devices, 2 twins bound to devices; no differences");
 }
 
 #[test]
@@ -68,8 +68,8 @@ fn twins_that_could_be_anothers_or_are_too_young_are_left_alone() {
     assert_eq!(plan.differences, []);
     assert_eq!(
         plan.counts.to_string(),
-        "0 devices, 4 twins bound to devices, 1 waiting for their device's first registration, 2 of hubs that are not \
-         named, 1 left alone because they were bound only just now; 0 differences"
+        "no devices, 4 twins bound to devices, 1 waiting for their device's first registration, 2 of hubs that are not \
+         named, 1 left alone because they were bound only just now; no differences"
     );
 }
 
