@@ -60,7 +60,9 @@ fn failed(error: &Error, what: &str, credentials: &Credentials) -> Finding {
 fn advice(error: &Error, credentials: &Credentials) -> Option<&'static str> {
     Some(match error {
         Error::Token { .. } => match credentials {
-            Credentials::ManagedIdentity { .. } => "switch the app's managed identity on, and check AZURE_CLIENT_ID",
+            Credentials::ManagedIdentity { .. } => {
+                "switch the app's managed identity on, and check AZURE_CLIENT_ID (and IDENTITY_ENDPOINT, if you set it)"
+            }
             Credentials::ClientSecret { .. } => {
                 "check AZURE_TENANT_ID, AZURE_CLIENT_ID, and that AZURE_CLIENT_SECRET has not expired"
             }
