@@ -212,29 +212,11 @@ impl Settings {
             text.parse().ok().filter(|percent| (1..=1000).contains(percent))
         });
         let credentials = credentials(&mut reader);
-        let allocation = Allocation {
-            hub_policy: reader
-                .choice("ALLOCATION_HUB_POLICY", &[("sticky", HubPolicy::Sticky), ("first", HubPolicy::First)]),
-            models: reader.or("ALLOCATION_MODELS", MODELS_TAKE, AllowedModels::Any, AllowedModels::parse),
-            model_change: reader.choice(
-                "ALLOCATION_MODEL_CHANGE",
-                &[("reject", ModelChange::Reject), ("upgrade", ModelChange::Upgrade)],
-            ),
-            parent_from_device: reader.choice("ALLOCATION_PARENT_FROM_DEVICE", &OFF_OR_ON),
-        };
-        let telemetry = Telemetry {
-            trust_dtid: reader.choice("TELEMETRY_TRUST_DTID", &OFF_OR_ON),
-            without_twin: reader.choice(
-                "TELEMETRY_WITHOUT_TWIN",
-                &[("leave-out", WithoutTwin::LeaveOut), ("dead-letter", WithoutTwin::DeadLetter)],
-            ),
-        };
+        let allocation = allocation(&mut reader);
+        let telemetry = telemetry(&mut reader);
         let telemetry_mapping_file =
             reader.optional("TELEMETRY_MAPPING_FILE", "a path", |text| Some(PathBuf::from(text)));
-        let lifecycle = Lifecycle {
-            on_delete: reader
-                .choice("LIFECYCLE_ON_DELETE", &[("delete", OnDelete::Delete), ("unassign", OnDelete::Unassign)]),
-        };
+        let lifecycle = lifecycle(&mut reader);
         let event_max_attempts =
             reader.or("EVENT_MAX_ATTEMPTS", "a number from 1", NonZeroU32::MIN.saturating_add(4), |text| {
                 text.parse().ok()
@@ -273,6 +255,34 @@ fn endpoint(text: &str) -> Option<Url> {
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     let anonymous = url.username().is_empty() && url.password().is_none();
     (url.scheme() == "https" && url.has_host() && bare && anonymous).then_some(url)
+}
+
+fn allocation(reader: &mut Reader<'_>) -> Allocation {
+    Allocation {
+        hub_policy: reader
+            .choice("ALLOCATION_HUB_POLICY", &[("sticky", HubPolicy::Sticky), ("first", HubPolicy::First)]),
+        models: reader.or("ALLOCATION_MODELS", MODELS_TAKE, AllowedModels::Any, AllowedModels::parse),
+        model_change: reader
+            .choice("ALLOCATION_MODEL_CHANGE", &[("reject", ModelChange::Reject), ("upgrade", ModelChange::Upgrade)]),
+        parent_from_device: reader.choice("ALLOCATION_PARENT_FROM_DEVICE", &OFF_OR_ON),
+    }
+}
+
+fn telemetry(reader: &mut Reader<'_>) -> Telemetry {
+    Telemetry {
+        trust_dtid: reader.choice("TELEMETRY_TRUST_DTID", &OFF_OR_ON),
+        without_twin: reader.choice(
+            "TELEMETRY_WITHOUT_TWIN",
+            &[("leave-out", WithoutTwin::LeaveOut), ("dead-letter", WithoutTwin::DeadLetter)],
+        ),
+    }
+}
+
+fn lifecycle(reader: &mut Reader<'_>) -> Lifecycle {
+    Lifecycle {
+        on_delete: reader
+            .choice("LIFECYCLE_ON_DELETE", &[("delete", OnDelete::Delete), ("unassign", OnDelete::Unassign)]),
+    }
 }
 
 fn credentials(reader: &mut Reader<'_>) -> Option<Credentials> {
