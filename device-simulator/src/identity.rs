@@ -14,7 +14,7 @@ pub struct InvalidName {
     pub wanted: &'static str,
 }
 
-/// What the device calls itself towards DPS, spelt as the caller spelt it.
+/// What the device calls itself towards DPS, spelled as the caller spelled it.
 ///
 /// Up to 128 ASCII letters, digits and `- . _ :`, the last one a letter, a digit or `-`; case does not tell two
 /// devices apart (DPS: terminology, registration ID).

@@ -1,4 +1,4 @@
-//! Symmetric keys: the group key of an enrolment, and the device keys that come from it.
+//! Symmetric keys: the group key of an enrollment, and the device keys that come from it.
 
 use std::fmt;
 
@@ -32,7 +32,7 @@ fn decode(base64: &str) -> Result<Vec<u8>, InvalidKey> {
     }
 }
 
-/// The key of an enrolment group, from which the key of every one of its devices follows.
+/// The key of an enrollment group, from which the key of every one of its devices follows.
 ///
 /// A real device never holds it: who has it can be any device of the group. It belongs into a factory or a service
 /// that derives device keys and installs one on each device.

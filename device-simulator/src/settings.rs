@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn the_untouched_template_is_recognised() {
+    fn the_untouched_template_is_recognized() {
         let template = include_str!("../.env.template");
         let variables: HashMap<String, String> =
             dotenvy::from_read_iter(template.as_bytes()).collect::<Result<_, _>>().unwrap();

@@ -37,9 +37,9 @@ struct Payload {
 }
 
 impl AllocationAnswer {
-    /// The device belongs to `hub`, its twin is `twin`, which has `model`. The enrolment's own
+    /// The device belongs to `hub`, its twin is `twin`, which has `model`. The enrollment's own
     /// `initial` device twin is kept, `tags.dtId` and `tags.dtmi` are added to it: an answer with an
-    /// initial twin replaces that of the enrolment.
+    /// initial twin replaces that of the enrollment.
     #[must_use]
     pub fn new(hub: &HubHost, initial: &InitialTwin, twin: &TwinId, model: &ModelId) -> Self {
         let InitialTwin { mut tags, desired } = initial.clone();
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digital_twin_replaces_tags_of_the_enrolment_that_claim_to_be_it() {
+    fn the_digital_twin_replaces_tags_of_the_enrollment_that_claim_to_be_it() {
         let tags = json!({ "dtId": "other", "dtmi": "other", "floor": 2 });
         let initial = InitialTwin { tags: tags.as_object().unwrap().clone(), desired: Map::new() };
         let hub = HubHost::parse("h").unwrap();

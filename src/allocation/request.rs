@@ -16,7 +16,7 @@ use crate::device::{DeviceId, InvalidName, RegistrationId};
 pub struct AllocationRequest {
     /// Who registers.
     pub registration_id: RegistrationId,
-    /// What IoT Hub calls the device: the enrolment's own `deviceId`, else the registration id, in
+    /// What IoT Hub calls the device: the enrollment's own `deviceId`, else the registration id, in
     /// the spelling that the hub knows already if the device was assigned before.
     pub device_id: DeviceId,
     /// `currentDeviceId` where it is another spelling of the registration id: an operator may have
@@ -28,9 +28,9 @@ pub struct AllocationRequest {
     pub linked_hubs: LinkedHubs,
     /// The model that the device says it has.
     pub model: ModelId,
-    /// The enrolment's initial device twin.
+    /// The enrollment's initial device twin.
     pub initial_twin: InitialTwin,
-    /// `parentId` of the enrolment's tags, unchecked: the operator's word.
+    /// `parentId` of the enrollment's tags, unchecked: the operator's word.
     pub enrolled_parent: Option<String>,
     /// `parentId` of the device's payload, unchecked: followed only where a setting allows it.
     pub claimed_parent: Option<String>,
@@ -63,10 +63,10 @@ pub enum Malformed {
         /// The JSON type that belongs there.
         wanted: &'static str,
     },
-    /// A request is for a group enrolment or for an individual one.
+    /// A request is for a group enrollment or for an individual one.
     #[error("both enrollmentGroup and individualEnrollment are there, wanted one of them")]
-    TwoEnrolments,
-    /// The registration id or the enrolment's device id is none.
+    TwoEnrollments,
+    /// The registration id or the enrollment's device id is none.
     #[error(transparent)]
     Name(#[from] InvalidName),
     /// The device sent no payload: it has to say its model there.
@@ -76,7 +76,7 @@ pub enum Malformed {
     #[error("modelId of the device's payload: {0}")]
     ModelId(#[from] InvalidModelId),
     /// `linkedHubs` names no hub.
-    #[error("linkedHubs names no hub: link one to the provisioning service or to the enrolment")]
+    #[error("linkedHubs names no hub: link one to the provisioning service or to the enrollment")]
     NoHub,
 }
 
@@ -90,7 +90,7 @@ impl AllocationRequest {
         let body: Value = serde_json::from_slice(body)?;
         let body = Members::of("the body", Some(&body))?;
         let context = Members::of("deviceRuntimeContext", body.get("deviceRuntimeContext"))?;
-        let (enrolment, own_device_id) = enrolment(&body)?;
+        let (enrollment, own_device_id) = enrollment(&body)?;
 
         let registration_id = string("deviceRuntimeContext.registrationId", context.get("registrationId"))?;
         let registration_id = RegistrationId::parse(registration_id)?;
@@ -99,7 +99,7 @@ impl AllocationRequest {
             current_device_id.and_then(|id| RegistrationId::parse(id).ok()).filter(|id| *id == registration_id);
         let called = known_spelling.as_ref().unwrap_or(&registration_id).as_str();
         let device_id = DeviceId::parse(own_device_id.unwrap_or(called))?;
-        let initial_twin = InitialTwin::of(enrolment.get("initialTwin"));
+        let initial_twin = InitialTwin::of(enrollment.get("initialTwin"));
         let payload = context.get("payload").filter(|payload| !payload.is_null()).ok_or(Malformed::NoPayload)?;
         let Value::Object(payload) = payload else {
             return Err(wrong_type("the device's payload", Some(payload), "an object with modelId"));
@@ -156,11 +156,11 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The enrolment's record, and its own name for the device: a group has none, its devices are called
+/// The enrollment's record, and its own name for the device: a group has none, its devices are called
 /// in the hub what they call themselves.
-fn enrolment<'a>(body: &Members<'a>) -> Result<(Members<'a>, Option<&'a str>), Malformed> {
+fn enrollment<'a>(body: &Members<'a>) -> Result<(Members<'a>, Option<&'a str>), Malformed> {
     match (body.get("enrollmentGroup"), body.get("individualEnrollment")) {
-        (Some(_), Some(_)) => Err(Malformed::TwoEnrolments),
+        (Some(_), Some(_)) => Err(Malformed::TwoEnrollments),
         (group, None) => Ok((Members::or_empty(group), None)),
         (None, individual) => {
             let individual = Members::or_empty(individual);

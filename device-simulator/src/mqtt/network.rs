@@ -70,12 +70,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_below_localhost_is_dialled_without_dns() {
+    async fn a_name_below_localhost_is_dialed_without_dns() {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let endpoint =
             Endpoint::new("some-hub.azure-devices.localhost", listener.local_addr().unwrap().port()).unwrap();
-        let (dialled, accepted) = tokio::join!(SystemNetwork.dial(&endpoint), listener.accept());
-        dialled.unwrap();
+        let (dialed, accepted) = tokio::join!(SystemNetwork.dial(&endpoint), listener.accept());
+        dialed.unwrap();
         accepted.unwrap();
     }
 }

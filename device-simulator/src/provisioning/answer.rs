@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disabled_enrolment_is_told_apart() {
+    fn a_disabled_enrollment_is_told_apart() {
         assert!(matches!(recorded_exchange("disabled_enrollment")[0], Err(ProvisioningError::Disabled)));
     }
 
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_enrolment_is_told_apart_from_other_refusals() {
+    fn an_unknown_enrollment_is_told_apart_from_other_refusals() {
         let vectors = vectors();
         let known = vectors["errors"].as_array().unwrap().iter().find(|e| e["name"] == "enrollment_not_found").unwrap();
         let body = serde_json::json!({"errorCode": known["code"], "message": "no", "trackingId": "t"});

@@ -23,7 +23,7 @@ pub enum ProvisioningError {
     /// The registration went through and failed, in the custom allocation webhook for instance.
     #[error("the registration failed: {0}")]
     Failed(ServiceError),
-    /// The enrolment is disabled.
+    /// The enrollment is disabled.
     #[error("the device's enrollment is disabled")]
     Disabled,
     /// The registration ended without a hub.

@@ -94,7 +94,7 @@ pub enum Progress<'a> {
         /// How long until then.
         wait: Duration,
     },
-    /// DPS was not reached; it is dialled again after `wait`.
+    /// DPS was not reached; it is dialed again after `wait`.
     Unreachable {
         /// What went wrong.
         error: &'a ConnectError,

@@ -69,7 +69,7 @@ async fn it_registers_connects_sends_at_its_pace_and_stops_after_the_wanted_numb
     let device = Running::start(&peer, |device| device.messages = Some(3));
     peer.assign(HUB, "thermo-01").await;
     let mut hub = peer.accept_hub().await;
-    assert_eq!(hub.dialled, format!("{HUB}:8883"));
+    assert_eq!(hub.dialed, format!("{HUB}:8883"));
     let begin = Instant::now();
     for n in 1..=3_u64 {
         let message = hub.message().await;
@@ -118,7 +118,7 @@ async fn a_hub_that_refuses_the_device_makes_it_register_anew() {
     peer.accept().await.answer_connect(ConnectReturnCode::NotAuthorized).await;
     peer.assign("localhost", "thermo-01-moved").await;
     let mut hub = peer.accept_hub().await;
-    assert_eq!((hub.dialled.as_str(), hub.connect.client_id.as_str()), ("localhost:8883", "thermo-01-moved"));
+    assert_eq!((hub.dialed.as_str(), hub.connect.client_id.as_str()), ("localhost:8883", "thermo-01-moved"));
     let message = hub.message().await;
     assert_eq!(message.topic, "devices/thermo-01-moved/messages/events/");
     hub.acknowledge(&message).await;

@@ -29,7 +29,7 @@ async fn a_message_is_sent_as_the_sample_sends_it_and_resolves_when_acknowledged
     let mut peer = Peer::new();
     let (connection, mut hub) = connect(&mut peer).await;
     assert_eq!(
-        (hub.dialled.as_str(), hub.connect.client_id.as_str()),
+        (hub.dialed.as_str(), hub.connect.client_id.as_str()),
         ("contoso-hub.azure-devices.localhost:18883", "d1")
     );
     assert_eq!((hub.connect.clean_session, hub.connect.keep_alive), (false, 60));

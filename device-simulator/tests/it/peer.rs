@@ -60,7 +60,7 @@ impl Certificate {
 
 /// A network of one process: with no socket in it, tokio's paused clock moves exactly when all sides wait.
 struct InMemory {
-    dialled: mpsc::UnboundedSender<(Endpoint, DuplexStream)>,
+    dialed: mpsc::UnboundedSender<(Endpoint, DuplexStream)>,
 }
 
 impl Network for InMemory {
@@ -68,7 +68,7 @@ impl Network for InMemory {
         Box::pin(async move {
             let (ours, theirs) = tokio::io::duplex(64 * 1024);
             let refused = |_| io::Error::from(io::ErrorKind::ConnectionRefused);
-            self.dialled.send((endpoint.clone(), theirs)).map_err(refused)?;
+            self.dialed.send((endpoint.clone(), theirs)).map_err(refused)?;
             Ok(Box::new(ours) as Box<dyn ByteStream>)
         })
     }
@@ -77,33 +77,33 @@ impl Network for InMemory {
 /// Every server that the device dials.
 pub(crate) struct Peer {
     certificate: Certificate,
-    dialled: mpsc::UnboundedReceiver<(Endpoint, DuplexStream)>,
+    dialed: mpsc::UnboundedReceiver<(Endpoint, DuplexStream)>,
     pub(crate) transport: Transport,
 }
 
 impl Peer {
     pub(crate) fn new() -> Self {
         let certificate = Certificate::new();
-        let (dialling, dialled) = mpsc::unbounded_channel();
-        let network = Arc::new(InMemory { dialled: dialling });
+        let (dialling, dialed) = mpsc::unbounded_channel();
+        let network = Arc::new(InMemory { dialed: dialling });
         let transport = Transport::over(network, Some(certificate.pem.as_bytes())).unwrap();
-        Self { certificate, dialled, transport }
+        Self { certificate, dialed, transport }
     }
 
     /// Nobody listens any more.
     pub(crate) fn go_away(&mut self) {
-        self.dialled.close();
+        self.dialed.close();
     }
 
     /// Takes the next connection and its CONNECT, without answering.
     pub(crate) async fn accept(&mut self) -> Session<DuplexStream> {
-        let (endpoint, stream) = self.dialled.recv().await.unwrap();
+        let (endpoint, stream) = self.dialed.recv().await.unwrap();
         Session::accept(&self.certificate.acceptor, endpoint.to_string(), stream).await
     }
 
     /// Takes the next connection and breaks it before TLS.
     pub(crate) async fn hang_up(&mut self) {
-        drop(self.dialled.recv().await.unwrap());
+        drop(self.dialed.recv().await.unwrap());
     }
 
     /// Takes the next connection, as DPS: accepts CONNECT and SUBSCRIBE.
@@ -137,18 +137,18 @@ impl Peer {
 /// One connection of the device, seen from the server.
 pub(crate) struct Session<S> {
     /// Where the device thought it was dialling.
-    pub(crate) dialled: String,
+    pub(crate) dialed: String,
     pub(crate) connect: Connect,
     framed: Framed<TlsStream<S>, Codec>,
 }
 
 impl<S: ByteStream> Session<S> {
-    pub(crate) async fn accept(acceptor: &TlsAcceptor, dialled: String, stream: S) -> Self {
+    pub(crate) async fn accept(acceptor: &TlsAcceptor, dialed: String, stream: S) -> Self {
         let stream = acceptor.accept(stream).await.unwrap();
         let codec = Codec { max_incoming_size: 1 << 20, max_outgoing_size: 1 << 20 };
         let mut framed = Framed::new(stream, codec);
         match framed.next().await.unwrap().unwrap() {
-            Packet::Connect(connect) => Self { dialled, connect, framed },
+            Packet::Connect(connect) => Self { dialed, connect, framed },
             other => panic!("{other:?} instead of CONNECT"),
         }
     }

@@ -28,7 +28,7 @@ async fn a_registration_is_polled_for_until_it_has_a_hub() {
     let device = start(&peer);
     let begin = Instant::now();
     let mut dps = peer.accept_dps().await;
-    assert_eq!((dps.dialled.as_str(), dps.connect.client_id.as_str()), ("dps.localhost:8883", "thermo-01"));
+    assert_eq!((dps.dialed.as_str(), dps.connect.client_id.as_str()), ("dps.localhost:8883", "thermo-01"));
     let (user_name, password) = dps.credentials();
     assert!(user_name.starts_with("0ne00ABCDEF/registrations/thermo-01/api-version=2019-03-31&ClientVersion="));
     assert!(password.starts_with("SharedAccessSignature sr=0ne00ABCDEF%2Fregistrations%2Fthermo-01&sig="));

@@ -16,7 +16,7 @@ pub(super) fn log_to_stderr(level: &str) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)
-        .with_ansi(colours(stderr().is_terminal()))
+        .with_ansi(colors(stderr().is_terminal()))
         .init();
 }
 
@@ -63,8 +63,8 @@ pub(super) fn addresses(endpoints: &Endpoints, took: Duration) {
     line("");
 }
 
-/// Whether to use colours on a stream: on a terminal only, and not where `NO_COLOR` asks for none.
-pub(super) fn colours(is_terminal: bool) -> bool {
+/// Whether to use colors on a stream: on a terminal only, and not where `NO_COLOR` asks for none.
+pub(super) fn colors(is_terminal: bool) -> bool {
     is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 

@@ -57,7 +57,7 @@ struct Marks {
 
 impl Teller {
     fn new() -> Self {
-        let marks = if screen::colours(screen::on_a_terminal()) {
+        let marks = if screen::colors(screen::on_a_terminal()) {
             Marks { verified: "\u{1b}[32mok\u{1b}[0m  ", broken: "\u{1b}[31mFAIL\u{1b}[0m" }
         } else {
             Marks { verified: "ok  ", broken: "FAIL" }

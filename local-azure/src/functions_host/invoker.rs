@@ -13,7 +13,7 @@ use super::{
     handler::{Handler, Running},
 };
 
-/// The version of the host whose behaviour this one has.
+/// The version of the host whose behavior this one has.
 pub(super) const HOST_VERSION: &str = "4.1037.0.0";
 pub(super) const USER_AGENT: &str = "Azure-Functions-Host/4.1037.0.0";
 pub(super) const INVOCATION_ID: &str = "x-azure-functions-invocationid";

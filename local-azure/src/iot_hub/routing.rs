@@ -69,7 +69,7 @@ impl Enrichment {
     }
 
     /// What is stamped. A path that leads nowhere, or to an object, is stamped as it is written: the documented
-    /// behaviour. Numbers and booleans are stamped as text.
+    /// behavior. Numbers and booleans are stamped as text.
     fn resolve(&self, hub: &HostName, twin: Option<&DeviceTwin>) -> Value {
         if self.value == "$iothubname" {
             return hub.short().into();

@@ -60,7 +60,7 @@ fn recorded_requests_decode() {
     no_payload: the device sent no payload, wanted {"modelId": "dtmi:..."} in its registration
     payload_is_string: the device's payload is a string, wanted an object with modelId
     modelid_not_a_dtmi: modelId of the device's payload: "x' OR 1=1" is not a model id: it begins with dtmi:; a model id looks like dtmi:com:example:Thermostat;1
-    linked_hubs_empty: linkedHubs names no hub: link one to the provisioning service or to the enrolment
+    linked_hubs_empty: linkedHubs names no hub: link one to the provisioning service or to the enrollment
     linked_hubs_missing: linkedHubs is absent, wanted an array of host names
     registration_id_missing: deviceRuntimeContext.registrationId is absent, wanted a string
     mixed_case_registration_id: Thermo-01 as Thermo-01 on -, dtmi:contosocom:DigitalTwins:Thermostat;2, contoso-hub.azure-devices.net
@@ -78,21 +78,21 @@ fn names_are_read_in_any_spelling() {
 }
 
 #[test]
-fn a_request_without_an_enrolment_is_one() {
+fn a_request_without_an_enrollment_is_one() {
     let mut body = body();
     body["enrollmentGroup"].take();
     assert_eq!(decode(&body).unwrap().initial_twin, InitialTwin::default());
 }
 
 #[test]
-fn two_enrolments_are_refused() {
+fn two_enrollments_are_refused() {
     let mut body = body();
     body["individualEnrollment"] = json!({});
-    assert!(matches!(decode(&body), Err(Malformed::TwoEnrolments)));
+    assert!(matches!(decode(&body), Err(Malformed::TwoEnrollments)));
 }
 
 #[test]
-fn the_device_id_is_the_individual_enrolments_own_else_what_the_hub_knows_else_the_registration_id() {
+fn the_device_id_is_the_individual_enrollments_own_else_what_the_hub_knows_else_the_registration_id() {
     let mut known = body();
     known["deviceRuntimeContext"]["currentDeviceId"] = "THERMO-01".into();
     let mut individual = known.clone();

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::site::{Site, THERMOSTAT, json_message, temperature};
 
-const FUNCTION_KEY: &str = "recognisable-function-key";
-const IDENTITY_HEADER: &str = "recognisable-identity-header";
+const FUNCTION_KEY: &str = "recognizable-function-key";
+const IDENTITY_HEADER: &str = "recognizable-identity-header";
 /// How every bearer token of local-azure begins.
 const BEARER: &str = "eyJ0eXAiOiJKV1Qi";
 
