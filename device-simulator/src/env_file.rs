@@ -50,11 +50,12 @@ fn read_file(path: &Path) -> Result<HashMap<String, String>, EnvFileError> {
 
 /// The variables of a file, or the number of the line that cannot be read.
 fn parse(text: &str) -> Result<HashMap<String, String>, usize> {
-    dotenvy::from_read_iter(text.as_bytes()).collect::<Result<_, _>>().map_err(|error| match error {
-        dotenvy::Error::LineParse(bad, _) => {
-            text.lines().position(|line| bad.starts_with(line)).map_or(1, |index| index + 1)
-        }
-        _ => 1,
+    let read = |text: &str| dotenvy::from_read_iter(text.as_bytes()).collect::<Result<_, _>>();
+    read(text).map_err(|_| {
+        // The error has a part of the line, which others can have too: what stands before the line can be read.
+        let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at + 1).collect();
+        let good = ends.iter().rposition(|&end| text.get(..end).is_some_and(|before| read(before).is_ok()));
+        good.map_or(1, |last| last + 2)
     })
 }
 
@@ -74,6 +75,14 @@ mod tests {
     #[test]
     fn a_line_that_cannot_be_read_is_named_by_its_number_and_not_repeated() {
         assert_eq!(parse("A=1\nPROVISIONING_SYMMETRIC_KEY secret\n"), Err(2));
+        for (text, line) in [
+            ("bad line", 1),
+            ("A=1\n\nA=1 2\n", 3),
+            ("A=1\nB=\"two\nlines\"\n# A=1 2\nC=1 2 # comment\nD=4\n", 5),
+            ("A=1\nB=\"never closed\nC=3\n", 2),
+        ] {
+            assert_eq!(parse(text), Err(line), "{text}");
+        }
         let path = PathBuf::from("x.env");
         let error = EnvFileError::Syntax { path, line: 2 };
         assert_eq!(error.to_string(), "x.env: line 2 cannot be read; it takes NAME=\"value\"");
