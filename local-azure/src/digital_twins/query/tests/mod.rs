@@ -3,3 +3,4 @@
 mod answering;
 mod reading;
 mod walking;
+mod writing;
