@@ -1,22 +1,14 @@
 //! The operator's commands: their help, their errors, and what they do without a service.
 
 use std::io::Write as _;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use serde_json::json;
 
+use crate::process::{handler, text};
+
 const THERMOSTAT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/ThermostatModel.json");
 const SPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/SpaceModel.json");
-
-fn handler(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_handler"));
-    command.args(arguments).env_clear().envs(variables.iter().copied()).stdin(Stdio::null());
-    command
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
 
 /// Exit code, standard output, standard error.
 fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String, String) {
@@ -24,7 +16,7 @@ fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String, Str
 }
 
 fn ended(output: &Output) -> (i32, String, String) {
-    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    (output.status.code().unwrap(), text(&output.stdout).to_owned(), text(&output.stderr).to_owned())
 }
 
 fn run(arguments: &[&str]) -> (i32, String, String) {

@@ -4,9 +4,10 @@ use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
-fn handler(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+/// The handler with these arguments and, but for these, no variables.
+pub fn handler(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_handler"));
-    command.args(arguments).env_clear().envs(variables.iter().copied());
+    command.args(arguments).env_clear().envs(variables.iter().copied()).stdin(Stdio::null());
     command
 }
 
@@ -14,7 +15,7 @@ fn output(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     handler(arguments, variables).output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> &str {
+pub fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
@@ -125,11 +126,8 @@ fn free_port() -> String {
 fn a_signal_ends_the_process_with_success() {
     for signal in ["-TERM", "-INT"] {
         let port = free_port();
-        let mut process = handler(&[], &[ADT, ("FUNCTIONS_CUSTOMHANDLER_PORT", &port)])
-            .stdout(Stdio::piped())
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut process =
+            handler(&[], &[ADT, ("FUNCTIONS_CUSTOMHANDLER_PORT", &port)]).stdout(Stdio::piped()).spawn().unwrap();
         let (first, mut lines) = until_it_serves(&mut process);
         assert!(first.contains("Azure CLI"), "{first}");
 
