@@ -112,11 +112,14 @@ struct Handler {
 }
 
 impl Handler {
-    async fn start(variables: &[(&str, &str)]) -> Self {
+    /// Starts it for the instance at `adt`, with the managed identity at `identity` and `more` variables.
+    async fn start(adt: &str, identity: &str, more: &[(&str, &str)]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         let mut process = Command::new(env!("CARGO_BIN_EXE_handler"))
             .env_clear()
-            .envs(variables.iter().copied())
+            .envs([("ADT_SERVICE_URL", adt), ("IDENTITY_ENDPOINT", identity), ("IDENTITY_HEADER", "the-header")])
+            .env("AZURE_CLIENT_ID", "the-client")
+            .envs(more.iter().copied())
             .env("FUNCTIONS_CUSTOMHANDLER_PORT", port.to_string())
             .stdout(std::process::Stdio::piped())
             .kill_on_drop(true)
@@ -154,14 +157,8 @@ async fn calls_go_over_tls_with_a_token_of_the_managed_identity() {
     let (ca_file, config) = certificates(folder.path());
     let (port, asked) = denying_instance(config).await;
     let (endpoint, tokens) = identity_endpoint().await;
-    let handler = Handler::start(&[
-        ("ADT_SERVICE_URL", &format!("https://localhost:{port}")),
-        ("ADT_CA_FILE", ca_file.to_str().unwrap()),
-        ("IDENTITY_ENDPOINT", &endpoint),
-        ("IDENTITY_HEADER", "the-header"),
-        ("AZURE_CLIENT_ID", "the-client"),
-    ])
-    .await;
+    let trusted = [("ADT_CA_FILE", ca_file.to_str().unwrap())];
+    let handler = Handler::start(&format!("https://localhost:{port}"), &endpoint, &trusted).await;
 
     let (status, answer) = handler.allocate().await;
     assert_eq!(status, 503);
@@ -191,13 +188,7 @@ async fn a_certificate_that_nobody_vouches_for_gets_no_token() {
     let (_, config) = certificates(folder.path());
     let (port, asked) = denying_instance(config).await;
     let (endpoint, _) = identity_endpoint().await;
-    let handler = Handler::start(&[
-        ("ADT_SERVICE_URL", &format!("https://localhost:{port}")),
-        ("IDENTITY_ENDPOINT", &endpoint),
-        ("IDENTITY_HEADER", "the-header"),
-        ("AZURE_CLIENT_ID", "the-client"),
-    ])
-    .await;
+    let handler = Handler::start(&format!("https://localhost:{port}"), &endpoint, &[]).await;
     let (status, answer) = handler.allocate().await;
     assert_eq!(status, 503, "{answer}");
     assert!(asked.lock().unwrap().is_empty());
@@ -210,13 +201,7 @@ async fn without_a_token_the_webhook_is_called_again_later() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}/msi/token", nobody.local_addr().unwrap());
     drop(nobody);
-    let handler = Handler::start(&[
-        ("ADT_SERVICE_URL", "https://localhost:1"),
-        ("IDENTITY_ENDPOINT", &endpoint),
-        ("IDENTITY_HEADER", "the-header"),
-        ("AZURE_CLIENT_ID", "the-client"),
-    ])
-    .await;
+    let handler = Handler::start("https://localhost:1", &endpoint, &[]).await;
     let (status, answer) = handler.allocate().await;
     assert_eq!(status, 503, "{answer}");
 }
