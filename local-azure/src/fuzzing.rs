@@ -4,7 +4,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 pub use crate::{
-    digital_twins::fuzzing::{patch, query},
+    digital_twins::fuzzing::{filter, patch, query},
     mqtt::fuzzing::conversation,
 };
 use crate::{
@@ -59,6 +59,11 @@ mod tests {
     #[test]
     fn the_seeds_of_patches_hold() {
         replay("patch", patch);
+    }
+
+    #[test]
+    fn the_seeds_of_filters_hold() {
+        replay("filter", filter);
     }
 
     #[test]

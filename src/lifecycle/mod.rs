@@ -6,6 +6,8 @@
 mod apply;
 mod decode;
 mod plan;
+#[cfg(any(test, fuzzing))]
+mod rehearsal;
 mod relationships;
 mod removed;
 
@@ -18,6 +20,8 @@ use jiff::Timestamp;
 
 use self::apply::Remover;
 use self::decode::Deletion;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::rehearsal::rehearse;
 use self::removed::Removed;
 use crate::binding::Directory;
 use crate::device::{DeviceId, HubName};

@@ -1,4 +1,4 @@
-//! What the fuzzer calls: queries and patches, on the sample graph.
+//! What the fuzzer calls: queries and patches, on the sample graph, and filters of event routes.
 
 use std::{
     collections::BTreeSet,
@@ -10,8 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{
-    DigitalTwins, Options, Scheme, State, document, json_patch, patch, query::Continuation, twin::Twin, validation,
-    version::ApiVersion,
+    DigitalTwins, Options, Scheme, State, document, event_route::check_filter, json_patch, patch, query::Continuation,
+    twin::Twin, validation, version::ApiVersion,
 };
 use crate::{clock::Clock, compiled_app, gate::Caller, store::Store};
 
@@ -116,4 +116,28 @@ pub fn patch(body: &[u8]) {
             }
         }
     });
+}
+
+/// Reads any text as the filter of an event route.
+///
+/// # Panics
+/// When a fault is not within the text, or a filter is none any more once it is part of another.
+pub fn filter(text: &[u8]) {
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    match check_filter(text) {
+        Err(fault) => {
+            let (line, position) = fault.place();
+            // A fault can be the end, which is behind the last line break where there is one.
+            let length = text.split('\n').nth(line.saturating_sub(1)).map(|line| line.chars().count());
+            assert!(line > 0 && length.is_some_and(|length| (1..=length + 1).contains(&position)), "{text:?}: {fault}");
+        }
+        Ok(()) => {
+            for larger in [format!("{text} OR {text}"), format!("true AND ({text})")] {
+                let result = check_filter(&larger);
+                let is_too_deep = result.as_ref().is_err_and(|fault| fault.to_string().contains("deeper"));
+                assert!(result.is_ok() || is_too_deep, "{larger:?}: {result:?}");
+            }
+            assert!(check_filter(&format!("({text}) = 1")).is_err(), "{text:?} is no operand");
+        }
+    }
 }

@@ -31,6 +31,14 @@ pub(crate) struct FilterFault {
     message: String,
 }
 
+#[cfg(any(test, fuzzing))]
+impl FilterFault {
+    /// Line and position, both counted from 1.
+    pub(crate) fn place(&self) -> (usize, usize) {
+        (self.line, self.position)
+    }
+}
+
 impl From<SyntaxError> for FilterFault {
     fn from(SyntaxError { position, message }: SyntaxError) -> Self {
         Self { line: position.line, position: position.column + 1, message }
