@@ -132,7 +132,7 @@ impl Run {
             ..Plan::new(cast.handler.clone())
         }
         .with("TWIN_CACHE_SIZE", TWINS_REMEMBERED)
-        // glibc has an arena for each thread, and goes on filling them for minutes: that would hide whether the app grows.
+        // What glibc keeps in an arena for each thread is not what the app remembers.
         .with("MALLOC_ARENA_MAX", 1);
         let site = Site::start(&plan).await?;
         let stage = Arc::new(Stage::new(&site, &cast)?);
