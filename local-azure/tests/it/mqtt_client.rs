@@ -25,7 +25,7 @@ use tokio_util::codec::Framed;
 use crate::certificates::Shown;
 
 /// Nothing in these tests takes that long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a client talks over.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}

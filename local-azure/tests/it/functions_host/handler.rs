@@ -25,8 +25,8 @@ use tokio::{
 
 /// Names the director to the process.
 pub(super) const DIRECTOR: &str = "SCRIPTED_HANDLER_DIRECTOR";
-/// Longer than anything here takes, shorter than anybody's patience.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than anything here takes, on a machine with much else to do too.
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a process tells when it starts.
 #[derive(Debug, Serialize, Deserialize)]
