@@ -67,13 +67,16 @@ impl<'a> Device<'a> {
     /// Registers as a thermostat and waits for the outcome.
     async fn register(&self) -> Value {
         let body = json!({ "registrationId": self.id, "payload": { "modelId": THERMOSTAT } });
-        let mut answer = self.dps(Method::PUT, "/register", Some(body)).await;
-        while answer["status"] == "assigning" {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            let operation = answer["operationId"].as_str().unwrap().to_owned();
-            answer = self.dps(Method::GET, &format!("/operations/{operation}"), None).await;
-        }
-        answer
+        let outcome = async {
+            let mut answer = self.dps(Method::PUT, "/register", Some(body)).await;
+            while answer["status"] == "assigning" {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                let operation = answer["operationId"].as_str().unwrap().to_owned();
+                answer = self.dps(Method::GET, &format!("/operations/{operation}"), None).await;
+            }
+            answer
+        };
+        tokio::time::timeout(PATIENCE, outcome).await.expect("the registration does not end")
     }
 
     /// Sends telemetry to the hub that it was assigned.

@@ -32,7 +32,7 @@ pub const TELEMETRY: &str = "DeviceTelemetryToTwinFunc";
 pub const LIFECYCLE: &str = "DeleteDeviceInTwinFunc";
 
 /// Nothing here waits that long, unless for what will never be.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Between two calls of the webhook.
 const SHORT: Duration = Duration::from_millis(250);
