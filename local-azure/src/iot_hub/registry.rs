@@ -58,14 +58,6 @@ impl IotHub {
     /// # Errors
     /// [`Error`] if it exists, or a module's device does not.
     pub fn create(&self, at: &Address, new: NewIdentity) -> Result<Entry, Error> {
-        self.create_with_twin(at, new, DeviceTwin::default())
-    }
-
-    /// Makes a device or a module that has a twin already.
-    ///
-    /// # Errors
-    /// As [`IotHub::create`].
-    pub(crate) fn create_with_twin(&self, at: &Address, new: NewIdentity, twin: DeviceTwin) -> Result<Entry, Error> {
         let now = self.clock.now();
         // Held until the event is out: events of one device are in the order of what happened.
         let _order = self.in_order();
@@ -76,8 +68,7 @@ impl IotHub {
             if state.get(at).is_some() {
                 return Err(Error::already_exists(at));
             }
-            let identity = new.into_identity(state.next_generation(now));
-            let entry = Entry { identity, twin, queue: Queue::default(), subscriptions: BTreeMap::new() };
+            let entry = new.into_entry(state.next_generation(now), DeviceTwin::default());
             Ok((vec![Change::Create { at: at.clone(), entry: Box::new(entry.clone()) }], entry))
         })?;
         self.raise(at, lifecycle::Operation::Created, &entry.twin, now);
@@ -151,8 +142,9 @@ impl IotHub {
         Ok(entry.twin.reported_version())
     }
 
-    /// Makes sure that a device exists and proves in this way who it is. `twin` is written where it is given: into a new device's
-    /// twin before the event of its creation, so that the event carries the tags, or over what is there.
+    /// Makes sure that a device exists and proves in this way who it is. `twin` is written where it is given: into a
+    /// new device's twin before the event of its creation, so that the event carries the tags, or over what is there.
+    /// One decision, so that a deletion comes before or after all of it.
     ///
     /// # Errors
     /// [`Error`] if the patch breaks a rule.
@@ -163,30 +155,36 @@ impl IotHub {
         twin: Option<&TwinPatch>,
     ) -> Result<(), Error> {
         let at = Address::device(device.clone());
-        let fresh = match twin {
-            Some(patch) => DeviceTwin::default().patched(patch, self.clock.now())?,
-            None => DeviceTwin::default(),
-        };
-        let these = NewAuthentication::These(authentication.clone());
-        let new = NewIdentity { authentication: these, ..NewIdentity::default() };
-        match self.create_with_twin(&at, new, fresh) {
-            Err(Error::DeviceAlreadyExists(_)) => {}
-            created => return created.map(drop),
-        }
-        self.store.change(|state| {
-            let identity = existing(state, &at)?.identity.clone();
-            let changes = if identity.authentication == authentication {
-                vec![]
-            } else {
-                let identity = Identity { authentication, ..identity }.revised();
-                vec![Change::Identify { at: at.clone(), identity }]
+        let now = self.clock.now();
+        let _order = self.in_order();
+        let (entry, known) = self.store.change(|state| {
+            let Some(known) = state.get(&at) else {
+                let authentication = NewAuthentication::These(authentication);
+                let new = NewIdentity { authentication, ..NewIdentity::default() };
+                let fresh = DeviceTwin::default();
+                let fresh = twin.map_or(Ok(fresh.clone()), |patch| fresh.patched(patch, now))?;
+                let entry = new.into_entry(state.next_generation(now), fresh);
+                let change = Change::Create { at: at.clone(), entry: Box::new(entry.clone()) };
+                return Ok((vec![change], (entry, false)));
             };
-            Ok::<_, Error>((changes, ()))
+            let mut entry = known.clone();
+            let mut changes = vec![];
+            if entry.identity.authentication != authentication {
+                entry.identity = Identity { authentication, ..entry.identity }.revised();
+                changes.push(Change::Identify { at: at.clone(), identity: entry.identity.clone() });
+            }
+            if let Some(patch) = twin {
+                entry.twin = entry.twin.patched(patch, now)?;
+                changes.push(Change::Twin { at: at.clone(), twin: Box::new(entry.twin.clone()) });
+            }
+            Ok::<_, Error>((changes, (entry, true)))
         })?;
-        match twin {
-            Some(patch) => self.patch_twin(&at, patch, &Condition::Any).map(drop),
-            None => Ok(()),
+        if !known {
+            self.raise(&at, lifecycle::Operation::Created, &entry.twin, now);
+        } else if let Some(desired) = twin.and_then(|patch| patch.desired.clone()) {
+            self.tell(&at, desired, entry.twin.desired_version());
         }
+        Ok(())
     }
 
     fn change_twin(
@@ -230,8 +228,8 @@ fn existing<'a>(state: &'a State, at: &Address) -> Result<&'a Entry, Error> {
 }
 
 impl NewIdentity {
-    fn into_identity(self, generation: u64) -> Identity {
-        Identity {
+    fn into_entry(self, generation: u64, twin: DeviceTwin) -> Entry {
+        let identity = Identity {
             generation,
             revision: fastrand::u32(..),
             status: self.status,
@@ -240,7 +238,8 @@ impl NewIdentity {
             authentication: self.authentication.or(None),
             iot_edge: self.iot_edge,
             managed_by: self.managed_by,
-        }
+        };
+        Entry { identity, twin, queue: Queue::default(), subscriptions: BTreeMap::new() }
     }
 }
 
@@ -262,5 +261,36 @@ impl Identity {
 
     fn revised(self) -> Self {
         Self { revision: self.revision.wrapping_add(1), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, thread};
+
+    use super::{super::Settings, *};
+    use crate::{clock::Clock, gate::Gate};
+
+    #[test]
+    fn a_device_is_enrolled_also_while_it_is_being_deleted() {
+        let host_name = "contoso-hub.azure-devices.localhost".parse().unwrap();
+        let settings = Settings { host_name, policies: vec![], routes: vec![] };
+        let hub = IotHub::new(settings, State::default(), Clock::system(), Arc::new(Gate::default()));
+        let device: DeviceId = "pump-1".parse().unwrap();
+        let at = Address::device(device.clone());
+        let twin = TwinPatch::from_json(&serde_json::json!({ "tags": { "dtId": "pump-1" } }));
+        thread::scope(|scope| {
+            let enrolling = scope.spawn(|| {
+                for _ in 0..2_000 {
+                    hub.enroll(&device, Authentication::Authority {}, Some(&twin)).unwrap();
+                }
+            });
+            while !enrolling.is_finished() {
+                match hub.delete(&at, &Condition::Any) {
+                    Ok(()) | Err(Error::DeviceNotFound(_)) => {}
+                    Err(other) => panic!("{other}"),
+                }
+            }
+        });
     }
 }

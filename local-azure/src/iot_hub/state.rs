@@ -167,11 +167,41 @@ impl State {
         ticks.max(self.last_generation + 1)
     }
 
-    fn get_mut(&mut self, at: &Address) -> Option<&mut Entry> {
-        let device = self.devices.get_mut(&at.device)?;
-        match &at.module {
+    /// Changes what is at an address, if there is something.
+    fn change_at(&mut self, at: &Address, change: impl FnOnce(&mut Entry)) {
+        let entry = self.devices.get_mut(&at.device).and_then(|device| match &at.module {
             None => Some(&mut device.entry),
             Some(module) => device.modules.get_mut(module),
+        });
+        if let Some(entry) = entry {
+            change(entry);
+        }
+    }
+
+    fn create(&mut self, at: Address, entry: Entry) {
+        self.last_generation = self.last_generation.max(entry.identity.generation);
+        match at.module {
+            None => {
+                self.devices.insert(at.device, Device { entry, modules: BTreeMap::new() });
+            }
+            Some(module) => {
+                if let Some(device) = self.devices.get_mut(&at.device) {
+                    device.modules.insert(module, entry);
+                }
+            }
+        }
+    }
+
+    fn delete(&mut self, at: &Address) {
+        match &at.module {
+            None => {
+                self.devices.remove(&at.device);
+            }
+            Some(module) => {
+                if let Some(device) = self.devices.get_mut(&at.device) {
+                    device.modules.remove(module);
+                }
+            }
         }
     }
 }
@@ -181,55 +211,14 @@ impl store::State for State {
 
     fn apply(&mut self, change: Change) {
         match change {
-            Change::Create { at, entry } => {
-                self.last_generation = self.last_generation.max(entry.identity.generation);
-                match at.module {
-                    None => {
-                        self.devices.insert(at.device, Device { entry: *entry, modules: BTreeMap::new() });
-                    }
-                    Some(module) => {
-                        if let Some(device) = self.devices.get_mut(&at.device) {
-                            device.modules.insert(module, *entry);
-                        }
-                    }
-                }
-            }
-            Change::Identify { at, identity } => {
-                if let Some(entry) = self.get_mut(&at) {
-                    entry.identity = identity;
-                }
-            }
-            Change::Twin { at, twin } => {
-                if let Some(entry) = self.get_mut(&at) {
-                    entry.twin = *twin;
-                }
-            }
-            Change::Subscribe { at, subscriptions } => {
-                if let Some(entry) = self.get_mut(&at) {
-                    entry.subscriptions = subscriptions;
-                }
-            }
-            Change::Enqueue { at, queued } => {
-                if let Some(entry) = self.get_mut(&at) {
-                    entry.queue.push(queued);
-                }
-            }
-            Change::Dequeue { at, sequence } => {
-                if let Some(entry) = self.get_mut(&at) {
-                    entry.queue.remove(sequence);
-                }
-            }
+            Change::Create { at, entry } => self.create(at, *entry),
+            Change::Identify { at, identity } => self.change_at(&at, |entry| entry.identity = identity),
+            Change::Twin { at, twin } => self.change_at(&at, |entry| entry.twin = *twin),
+            Change::Subscribe { at, subscriptions } => self.change_at(&at, |entry| entry.subscriptions = subscriptions),
+            Change::Enqueue { at, queued } => self.change_at(&at, |entry| entry.queue.push(queued)),
+            Change::Dequeue { at, sequence } => self.change_at(&at, |entry| entry.queue.remove(sequence)),
+            Change::Delete { at } => self.delete(&at),
             Change::Clear => self.devices.clear(),
-            Change::Delete { at } => match at.module {
-                None => {
-                    self.devices.remove(&at.device);
-                }
-                Some(module) => {
-                    if let Some(device) = self.devices.get_mut(&at.device) {
-                        device.modules.remove(&module);
-                    }
-                }
-            },
         }
     }
 }
