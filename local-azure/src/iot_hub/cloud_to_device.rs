@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Address, Change, DeviceId, Error, IotHub};
+use super::{Address, Change, DeviceId, Error, IotHub, device_session::Sender};
 use crate::mqtt::Outgoing;
 
 /// Messages that may wait for a device (IoT Hub: quotas and throttling, cloud-to-device queue depth).
@@ -145,23 +145,27 @@ impl IotHub {
     }
 
     /// What a device is to get after the message of this number.
-    pub(super) fn next_for_device(&self, at: &Address, after: u64) -> Option<(u64, Outgoing)> {
-        let (sequence, message) = self.waiting(at, after)?;
-        Some((sequence, Outgoing { topic: message.topic(&at.device), payload: message.body }))
+    pub(super) fn next_for_device(&self, receiver: &Sender, after: u64) -> Option<(u64, Outgoing)> {
+        let (sequence, message) = self.waiting(receiver, after)?;
+        Some((sequence, Outgoing { topic: message.topic(&receiver.at.device), payload: message.body }))
     }
 
     /// The first message after the one of this number that waits for a device, with its number.
-    pub(super) fn waiting(&self, at: &Address, after: u64) -> Option<(u64, CloudMessage)> {
+    pub(super) fn waiting(&self, receiver: &Sender, after: u64) -> Option<(u64, CloudMessage)> {
         self.store.read(|state| {
-            let queued = state.get(at)?.queue.after(after, self.clock.now())?;
+            let queued = receiver.entry(state).ok()?.queue.after(after, self.clock.now())?;
             Some((queued.sequence, queued.message.clone()))
         })
     }
 
     /// The device has the message.
-    pub(super) fn delivered(&self, at: &Address, sequence: u64) {
-        let change = Change::Dequeue { at: at.clone(), sequence };
-        let Ok(()) = self.store.change(|_| Ok::<_, std::convert::Infallible>((vec![change], ())));
+    pub(super) fn delivered(&self, receiver: &Sender, sequence: u64) {
+        let Ok(()) = self.store.change(|state| {
+            // Numbers begin anew with each device: that of one that is gone stands for another message now.
+            let is_there = receiver.entry(state).is_ok();
+            let changes = is_there.then(|| Change::Dequeue { at: receiver.at.clone(), sequence });
+            Ok::<_, std::convert::Infallible>((changes.into_iter().collect(), ()))
+        });
     }
 }
 

@@ -4,7 +4,7 @@
 //! Header names have no case, so application properties sent in headers get names in lower case.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -31,9 +31,10 @@ const LONGEST_LOCKED: SignedDuration = SignedDuration::from_mins(5);
 
 type Hubs = Arc<[Arc<IotHub>]>;
 
-/// Messages that a receiver has and neither completed nor gave back, with the locks under which it has them.
+/// Messages that a receiver has and neither completed nor gave back, with the locks under which it has them: by the
+/// generation of their device and their number on its queue.
 #[derive(Debug, Default)]
-pub(super) struct Locks(Mutex<HashMap<(Address, u64), Lock>>);
+pub(super) struct Locks(Mutex<HashMap<(u64, u64), Lock>>);
 
 #[derive(Debug)]
 struct Lock {
@@ -42,28 +43,35 @@ struct Lock {
 }
 
 impl Locks {
-    fn take(&self, at: &Address, sequence: u64, now: Timestamp, length: SignedDuration) -> Option<String> {
+    /// Locks the first message that waits for a receiver and that nobody has: its number, the lock, and the message.
+    fn take(&self, hub: &IotHub, receiver: &Sender, length: SignedDuration) -> Option<(u64, String, CloudMessage)> {
+        let now = hub.clock.now();
+        // What waits is looked for under the locks: what another completes meanwhile is neither locked nor there.
         let mut locks = self.held(now);
-        let key = (at.clone(), sequence);
-        if locks.contains_key(&key) {
-            return None;
+        let mut after = 0;
+        while let Some((sequence, message)) = hub.waiting(receiver, after) {
+            after = sequence;
+            if let Entry::Vacant(free) = locks.entry((receiver.generation, sequence)) {
+                let token = Uuid::new_v4().to_string();
+                let until = now.saturating_add(length).unwrap_or(Timestamp::MAX);
+                free.insert(Lock { token: token.clone(), until });
+                return Some((sequence, token, message));
+            }
         }
-        let token = Uuid::new_v4().to_string();
-        let until = now.saturating_add(length).unwrap_or(Timestamp::MAX);
-        locks.insert(key, Lock { token: token.clone(), until });
-        Some(token)
+        None
     }
 
-    /// Ends a lock; gives the number of the message that it held.
-    fn end(&self, at: &Address, token: &str, now: Timestamp) -> Result<u64, Error> {
+    /// Ends a lock when `what` was done with the message of that number.
+    fn end(&self, receiver: &Sender, token: &str, now: Timestamp, what: impl FnOnce(u64)) -> Result<(), Error> {
         let mut locks = self.held(now);
-        let found = locks.iter().find(|((of, _), lock)| of == at && lock.token == token).map(|(key, _)| key.clone());
-        let key = found.ok_or_else(|| Error::LockLost(at.to_string()))?;
+        let is_meant = |&(&(of, _), lock): &(&(u64, u64), &Lock)| of == receiver.generation && lock.token == token;
+        let (&key, _) = locks.iter().find(is_meant).ok_or_else(|| Error::LockLost(receiver.at.to_string()))?;
+        what(key.1);
         locks.remove(&key);
-        Ok(key.1)
+        Ok(())
     }
 
-    fn held(&self, now: Timestamp) -> MutexGuard<'_, HashMap<(Address, u64), Lock>> {
+    fn held(&self, now: Timestamp) -> MutexGuard<'_, HashMap<(u64, u64), Lock>> {
         let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         locks.retain(|_, lock| lock.until > now);
         locks
@@ -82,7 +90,7 @@ fn admit(hubs: &Hubs, headers: &HeaderMap, peer: &Peer, device: &str) -> Result<
     let token = text(headers, header::AUTHORIZATION.as_str());
     let proof = hub.verify(host, &at, token, peer.0.as_ref());
     let proof = proof.map_err(|reason| Error::Unauthorized(Denial::Device(reason)))?;
-    Ok((Arc::clone(hub), Sender { at, method: proof.method, model: None }))
+    Ok((Arc::clone(hub), Sender { at, generation: proof.generation, method: proof.method, model: None }))
 }
 
 pub(super) async fn send(
@@ -166,19 +174,14 @@ pub(super) async fn receive(
     peer: Peer,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    let (hub, Sender { at, .. }) = admit(&hubs, &headers, &peer, &device)?;
-    let now = hub.clock.now();
-    hub.connections.touch(&at, now);
+    let (hub, receiver) = admit(&hubs, &headers, &peer, &device)?;
+    hub.connections.touch(&receiver.at, hub.clock.now());
     let seconds = text(&headers, "iothub-messagelocktimeout").and_then(|seconds| seconds.parse().ok());
     let length = seconds.map_or(LOCKED, SignedDuration::from_secs).clamp(SignedDuration::from_secs(1), LONGEST_LOCKED);
-    let mut after = 0;
-    while let Some((sequence, message)) = hub.waiting(&at, after) {
-        after = sequence;
-        if let Some(lock) = hub.locks.take(&at, sequence, now, length) {
-            return Ok(delivery(&at, sequence, &lock, message));
-        }
-    }
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(match hub.locks.take(&hub, &receiver, length) {
+        Some((sequence, lock, message)) => delivery(&receiver.at, sequence, &lock, message),
+        None => StatusCode::NO_CONTENT.into_response(),
+    })
 }
 
 /// A message with its properties as headers; what no header can hold is left out.
@@ -212,9 +215,8 @@ pub(super) async fn complete(
     peer: Peer,
     headers: HeaderMap,
 ) -> Result<StatusCode, Error> {
-    let (hub, Sender { at, .. }) = admit(&hubs, &headers, &peer, &device)?;
-    let sequence = hub.locks.end(&at, &lock, hub.clock.now())?;
-    hub.delivered(&at, sequence);
+    let (hub, receiver) = admit(&hubs, &headers, &peer, &device)?;
+    hub.locks.end(&receiver, &lock, hub.clock.now(), |sequence| hub.delivered(&receiver, sequence))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -224,11 +226,83 @@ pub(super) async fn abandon(
     peer: Peer,
     headers: HeaderMap,
 ) -> Result<StatusCode, Error> {
-    let (hub, Sender { at, .. }) = admit(&hubs, &headers, &peer, &device)?;
-    hub.locks.end(&at, &lock, hub.clock.now())?;
+    let (hub, receiver) = admit(&hubs, &headers, &peer, &device)?;
+    hub.locks.end(&receiver, &lock, hub.clock.now(), |_| ())?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::{
+        super::{Condition, NewIdentity, Settings, device_session::Method},
+        *,
+    };
+    use crate::{clock::Clock, gate::Gate};
+
+    fn hub() -> IotHub {
+        let settings =
+            Settings { host_name: "contoso-hub.localhost".parse().unwrap(), policies: vec![], routes: vec![] };
+        IotHub::new(settings, super::super::State::default(), Clock::system(), Arc::new(Gate::default()))
+    }
+
+    /// A device that is made now.
+    fn device(hub: &IotHub) -> Sender {
+        let at = Address::device("d1".parse().unwrap());
+        let generation = hub.create(&at, NewIdentity::default()).unwrap().identity.generation;
+        Sender { at, generation, method: Method { scope: "device", kind: "sas" }, model: None }
+    }
+
+    #[test]
+    fn a_message_that_one_receiver_completes_is_not_given_to_another() {
+        const MESSAGES: usize = 2_000;
+        let hub = hub();
+        let receiver = device(&hub);
+        let receive = || {
+            let mut received = Vec::new();
+            loop {
+                let Some((sequence, lock, message)) = hub.locks.take(&hub, &receiver, LOCKED) else { continue };
+                if message.body == "the end" {
+                    return received;
+                }
+                received.push(sequence);
+                let end = hub.locks.end(&receiver, &lock, hub.clock.now(), |number| hub.delivered(&receiver, number));
+                end.unwrap();
+            }
+        };
+        let mut received = thread::scope(|scope| {
+            let receivers = [scope.spawn(receive), scope.spawn(receive)];
+            let send = |text: &str| {
+                let message = CloudMessage { body: text.to_owned().into(), ..CloudMessage::default() };
+                while hub.send_to_device(&receiver.at.device, message.clone()).is_err() {
+                    thread::yield_now();
+                }
+            };
+            (0..MESSAGES).for_each(|_| send("one of many"));
+            ["the end"; 2].into_iter().for_each(send);
+            receivers.map(|receiver| receiver.join().unwrap()).concat()
+        });
+        received.sort_unstable();
+        assert!(received.iter().copied().eq(1..=MESSAGES as u64), "{received:?}");
+    }
+
+    #[test]
+    fn a_lock_of_a_device_that_is_gone_holds_no_message_of_its_successor() {
+        let hub = hub();
+        let first = device(&hub);
+        let send = || hub.send_to_device(&first.at.device, CloudMessage::default()).unwrap();
+        send();
+        let (_, lock, _) = hub.locks.take(&hub, &first, LOCKED).unwrap();
+        hub.delete(&first.at, &Condition::Any).unwrap();
+        let second = device(&hub);
+        send();
+        let lost = hub.locks.end(&second, &lock, hub.clock.now(), |_| ());
+        assert_eq!(lost, Err(Error::LockLost("d1".to_owned())));
+        assert_eq!(hub.locks.take(&hub, &second, LOCKED).map(|(sequence, ..)| sequence), Some(1));
+    }
 }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::{
-    Address, Change, Error, IotHub, Message,
+    Address, Change, Entry, Error, IotHub, Message, State,
     connections::Connection,
     message::MESSAGE_BYTES,
     operation::{FILTERS, Operation, TOPICS},
@@ -25,10 +25,22 @@ const ENDED: &str =
 #[derive(Debug, Clone)]
 pub(crate) struct Sender {
     pub(super) at: Address,
+    /// Tells it from others that have its name later.
+    pub(super) generation: u64,
     /// How that is known.
     pub(super) method: Method,
     /// The model that the device announced.
     pub(super) model: Option<String>,
+}
+
+impl Sender {
+    /// What the hub has of it.
+    ///
+    /// # Errors
+    /// [`Error`] if it is gone, also where another has its name by now.
+    pub(super) fn entry<'s>(&self, state: &'s State) -> Result<&'s Entry, Error> {
+        state.of_generation(&self.at, self.generation).ok_or_else(|| Error::not_found(&self.at))
+    }
 }
 
 /// How it is known who sends.
@@ -78,12 +90,7 @@ impl DeviceSession {
     }
 
     async fn get_twin(&self, request_id: &str) -> Result<Outgoing, Refused> {
-        let look = || {
-            self.hub.store.read(|state| {
-                let entry = state.get(&self.sender.at).ok_or_else(|| Error::not_found(&self.sender.at))?;
-                Ok(entry.twin.for_device())
-            })
-        };
+        let look = || self.hub.store.read(|state| Ok(self.sender.entry(state)?.twin.for_device()));
         match self.pass(Operation::GetDeviceTwin, look).await {
             Ok(twin) => Ok(twin_answer(200, request_id, "", &twin.to_string())),
             Err(error) => self.twin_error(request_id, &error),
@@ -94,7 +101,7 @@ impl DeviceSession {
         let report = || {
             serde_json::from_slice::<Value>(payload)
                 .map_err(|error| Error::ArgumentInvalid(format!("reported properties are not JSON: {error}")))
-                .and_then(|patch| self.hub.report(&self.sender.at, &patch))
+                .and_then(|patch| self.hub.report(&self.sender, &patch))
         };
         match self.pass(Operation::UpdateReportedProperties, report).await {
             Ok(version) => Ok(twin_answer(204, request_id, &format!("&$version={version}"), "")),
@@ -145,6 +152,7 @@ impl Endpoint for DeviceSession {
 
     fn subscribed(&mut self, subscriptions: &Subscriptions) {
         self.receives = receives(&self.sender.at, subscriptions);
+        let _order = self.hub.in_order();
         if self.hub.connections.subscribed(&self.sender.at, &self.connection, subscriptions) {
             self.hub.remember(&self.sender.at, subscriptions);
         }
@@ -172,13 +180,12 @@ impl Endpoint for DeviceSession {
                 None => std::future::pending().await,
             }
         };
-        let at = &self.sender.at;
         let queued = async {
             if !self.receives {
                 return std::future::pending().await;
             }
             loop {
-                if let Some(next) = self.hub.next_for_device(at, self.sent) {
+                if let Some(next) = self.hub.next_for_device(&self.sender, self.sent) {
                     return next;
                 }
                 self.connection.queued.notified().await;
@@ -200,7 +207,7 @@ impl Endpoint for DeviceSession {
     }
 
     fn acknowledged(&mut self, receipt: u64) {
-        self.hub.delivered(&self.sender.at, receipt);
+        self.hub.delivered(&self.sender, receipt);
     }
 
     /// A client that went without a goodbye has its will sent as telemetry.
@@ -240,9 +247,11 @@ impl IotHub {
             )));
         }
         self.store.read(|state| {
-            let entry = state.get(&sender.at).filter(|_| state.may_connect(&sender.at));
-            let entry = entry.ok_or_else(|| Error::not_found(&sender.at))?;
-            let event = self.stamp(sender, entry.identity.generation, message);
+            let entry = sender.entry(state)?;
+            if !state.may_connect(&sender.at) {
+                return Err(Error::not_found(&sender.at));
+            }
+            let event = self.stamp(sender, message);
             self.messages.fetch_add(1, Ordering::Relaxed);
             let source = Source::DeviceMessages;
             routing::send(&self.routes, &self.host_name, source, &sender.at.device, &event, Some(&entry.twin));
@@ -251,7 +260,7 @@ impl IotHub {
     }
 
     /// Adds what only the hub may say: who sent it, how that is known, and when it came.
-    fn stamp(&self, sender: &Sender, generation: u64, message: Message) -> EventData {
+    fn stamp(&self, sender: &Sender, message: Message) -> EventData {
         let Method { scope, kind } = sender.method;
         let method = json!({ "scope": scope, "type": kind, "issuer": "iothub", "acceptingIpFilterRule": null });
         let mut annotations = message.annotations;
@@ -261,7 +270,7 @@ impl IotHub {
             stamp("iothub-connection-module-id", module.as_str().into());
         }
         stamp("iothub-connection-auth-method", method.to_string().into());
-        stamp("iothub-connection-auth-generation-id", generation.to_string().into());
+        stamp("iothub-connection-auth-generation-id", sender.generation.to_string().into());
         stamp("iothub-enqueuedtime", format!("{:.3}", self.clock.now()).into());
         stamp("iothub-message-source", Source::DeviceMessages.name().into());
         if let Some(model) = &sender.model {

@@ -21,6 +21,8 @@ mod routing;
 mod service_api;
 mod sign_in;
 mod state;
+#[cfg(test)]
+mod tests;
 mod twin_format;
 mod view;
 
@@ -69,6 +71,8 @@ pub struct IotHub {
     connections: Connections,
     calls: Calls,
     locks: Locks,
+    /// Held while identities and their connections change together, until devices and event hubs have been told: all of
+    /// it happens in one order.
     order: Mutex<()>,
     messages: AtomicU64,
     clock: Clock,

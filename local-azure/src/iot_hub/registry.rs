@@ -6,7 +6,9 @@ use jiff::Timestamp;
 
 use super::{
     Address, Authentication, Change, DeviceId, DeviceTwin, Entry, Error, Identity, IotHub, NewAuthentication, Queue,
-    State, Status, TwinPatch, lifecycle,
+    State, Status, TwinPatch,
+    device_session::Sender,
+    lifecycle,
     routing::{self, Source},
 };
 use crate::mqtt::Outgoing;
@@ -58,9 +60,8 @@ impl IotHub {
     /// # Errors
     /// [`Error`] if it exists, or a module's device does not.
     pub fn create(&self, at: &Address, new: NewIdentity) -> Result<Entry, Error> {
-        let now = self.clock.now();
-        // Held until the event is out: events of one device are in the order of what happened.
         let _order = self.in_order();
+        let now = self.clock.now();
         let entry = self.store.change(|state| {
             if at.module.is_some() && state.modules(&at.device).is_none() {
                 return Err(Error::DeviceNotFound(at.device.to_string()));
@@ -80,6 +81,7 @@ impl IotHub {
     /// # Errors
     /// [`Error`] if it does not exist or the condition does not hold.
     pub fn update(&self, at: &Address, new: NewIdentity, condition: &Condition) -> Result<Entry, Error> {
+        let _order = self.in_order();
         let now = self.clock.now();
         let entry = self.store.change(|state| {
             let mut entry = existing(state, at)?.clone();
@@ -115,8 +117,8 @@ impl IotHub {
     /// # Errors
     /// [`Error`] if there is no such twin, the condition does not hold or the patch breaks a rule.
     pub fn patch_twin(&self, at: &Address, patch: &TwinPatch, condition: &Condition) -> Result<Entry, Error> {
-        let now = self.clock.now();
-        let entry = self.change_twin(at, condition, |twin| Ok(twin.patched(patch, now)?))?;
+        let _order = self.in_order();
+        let entry = self.change_twin(at, condition, |twin, now| Ok(twin.patched(patch, now)?))?;
         if let Some(desired) = &patch.desired {
             self.tell(at, desired.clone(), entry.twin.desired_version());
         }
@@ -128,18 +130,21 @@ impl IotHub {
     /// # Errors
     /// As [`IotHub::patch_twin`].
     pub fn replace_twin(&self, at: &Address, by: &TwinPatch, condition: &Condition) -> Result<Entry, Error> {
-        let now = self.clock.now();
-        let entry = self.change_twin(at, condition, |twin| Ok(twin.replaced(by, now)?))?;
+        let _order = self.in_order();
+        let entry = self.change_twin(at, condition, |twin, now| Ok(twin.replaced(by, now)?))?;
         let desired = by.desired.clone().unwrap_or_else(|| serde_json::json!({}));
         self.tell(at, desired, entry.twin.desired_version());
         Ok(entry)
     }
 
     /// Takes what a device reports; gives back the version of its reported properties.
-    pub(super) fn report(&self, at: &Address, patch: &serde_json::Value) -> Result<u64, Error> {
-        let now = self.clock.now();
-        let entry = self.change_twin(at, &Condition::Any, |twin| Ok(twin.reported(patch, now)?))?;
-        Ok(entry.twin.reported_version())
+    pub(super) fn report(&self, sender: &Sender, patch: &serde_json::Value) -> Result<u64, Error> {
+        self.store.change(|state| {
+            let twin = &sender.entry(state)?.twin;
+            let twin = twin.reported(patch, self.clock.now())?;
+            let version = twin.reported_version();
+            Ok((vec![Change::Twin { at: sender.at.clone(), twin: Box::new(twin) }], version))
+        })
     }
 
     /// Makes sure that a device exists and proves in this way who it is. `twin` is written where it is given: into a
@@ -155,9 +160,9 @@ impl IotHub {
         twin: Option<&TwinPatch>,
     ) -> Result<(), Error> {
         let at = Address::device(device.clone());
-        let now = self.clock.now();
         let _order = self.in_order();
-        let (entry, known) = self.store.change(|state| {
+        let (entry, known, now) = self.store.change(|state| {
+            let now = self.clock.now();
             let Some(known) = state.get(&at) else {
                 let authentication = NewAuthentication::These(authentication);
                 let new = NewIdentity { authentication, ..NewIdentity::default() };
@@ -165,7 +170,7 @@ impl IotHub {
                 let fresh = twin.map_or(Ok(fresh.clone()), |patch| fresh.patched(patch, now))?;
                 let entry = new.into_entry(state.next_generation(now), fresh);
                 let change = Change::Create { at: at.clone(), entry: Box::new(entry.clone()) };
-                return Ok((vec![change], (entry, false)));
+                return Ok((vec![change], (entry, false, now)));
             };
             let mut entry = known.clone();
             let mut changes = vec![];
@@ -177,7 +182,7 @@ impl IotHub {
                 entry.twin = entry.twin.patched(patch, now)?;
                 changes.push(Change::Twin { at: at.clone(), twin: Box::new(entry.twin.clone()) });
             }
-            Ok::<_, Error>((changes, (entry, true)))
+            Ok::<_, Error>((changes, (entry, true, now)))
         })?;
         if !known {
             self.raise(&at, lifecycle::Operation::Created, &entry.twin, now);
@@ -191,12 +196,12 @@ impl IotHub {
         &self,
         at: &Address,
         condition: &Condition,
-        change: impl FnOnce(&DeviceTwin) -> Result<DeviceTwin, Error>,
+        change: impl FnOnce(&DeviceTwin, Timestamp) -> Result<DeviceTwin, Error>,
     ) -> Result<Entry, Error> {
         self.store.change(|state| {
             let entry = existing(state, at)?;
             condition.check(&entry.twin.etag())?;
-            let twin = change(&entry.twin)?;
+            let twin = change(&entry.twin, self.clock.now())?;
             let changed = Entry { twin: twin.clone(), ..entry.clone() };
             Ok((vec![Change::Twin { at: at.clone(), twin: Box::new(twin) }], changed))
         })

@@ -10,7 +10,7 @@ use tokio::time::{Duration, Instant};
 use tracing::{debug, info};
 
 use super::{
-    Address, Authentication, DeviceId, IotHub, Message, ModuleId,
+    Address, DeviceId, Identity, IotHub, Message, ModuleId,
     device_session::{DeviceSession, Method, Sender},
     operation::Operation,
 };
@@ -53,7 +53,7 @@ impl IotHub {
         let user_name = UserName::parse(who.user_name).ok_or(ConnectReturnCode::BadUserNamePassword)?;
         let at = user_name.at.clone();
         let passage = self.pass(Operation::Connect, at.device.as_str(), 1).await?;
-        let session = Arc::clone(&self).open(user_name, who);
+        let session = self.open(user_name, who);
         if passage.is_answered().await {
             return session.map_err(NotAdmitted::Told);
         }
@@ -64,7 +64,9 @@ impl IotHub {
     }
 
     /// Checks who it is, and opens the connection.
-    fn open(self: Arc<Self>, user_name: UserName, who: Credentials<'_>) -> Result<DeviceSession, ConnectReturnCode> {
+    fn open(self: &Arc<Self>, user_name: UserName, who: Credentials<'_>) -> Result<DeviceSession, ConnectReturnCode> {
+        // What is found out here still holds when the connection is known, and a deletion from then on closes it.
+        let _order = self.in_order();
         let at = user_name.at.clone();
         if who.client_id != at.to_string() {
             debug!(hub = %self.host_name, device = %at, "refused a client id that is not the device's");
@@ -85,16 +87,11 @@ impl IotHub {
         let earlier = if who.clean { Subscriptions::default() } else { self.remembered(&at) };
         self.remember(&at, &earlier);
         let connection = self.connections.open(&at, earlier, user_name.model.clone(), now);
-        // Looked at again now that the connection is known: a deletion from here on closes it.
-        if !self.store.read(|state| state.may_connect(&at)) {
-            self.connections.forget(&at);
-            return Err(ConnectReturnCode::NotAuthorized);
-        }
         let good_for = |expiry: Timestamp| Duration::try_from(expiry.duration_since(now)).unwrap_or_default();
         // A token may be good for longer than a clock can count: then nothing ends it.
         let expires = proof.expiry.and_then(|expiry| Instant::now().checked_add(good_for(expiry)));
-        let sender = Sender { at, method: proof.method, model: user_name.model };
-        Ok(DeviceSession::new(self, sender, connection, expires, will))
+        let sender = Sender { at, generation: proof.generation, method: proof.method, model: user_name.model };
+        Ok(DeviceSession::new(Arc::clone(self), sender, connection, expires, will))
     }
 
     /// How it is known who this is: by the token, else by the certificate.
@@ -105,17 +102,31 @@ impl IotHub {
         token: Option<&str>,
         certificate: Option<&Chain>,
     ) -> Result<Proof, String> {
-        let proof = match (token, certificate) {
-            (None, Some(chain)) => self.verify_certificate(at, chain),
-            (token, _) => self.verify_token(host, at, token.ok_or("there is neither a token nor a certificate")?),
-        }?;
-        if !self.store.read(|state| state.may_connect(at)) {
-            return Err("it is disabled or not in the registry".into());
+        let (identity, may_connect) = self.store.read(|state| {
+            let entry = state.get(at).ok_or("it is not in the registry")?;
+            Ok::<_, &str>((entry.identity.clone(), state.may_connect(at)))
+        })?;
+        let (method, expiry) = match (token, certificate) {
+            (None, Some(chain)) => (self.verify_certificate(at, &identity, chain)?, None),
+            (token, _) => {
+                let token = token.ok_or("there is neither a token nor a certificate")?;
+                let (method, expiry) = self.verify_token(host, at, &identity, token)?;
+                (method, Some(expiry))
+            }
+        };
+        if !may_connect {
+            return Err("it is disabled".into());
         }
-        Ok(proof)
+        Ok(Proof { generation: identity.generation, method, expiry })
     }
 
-    fn verify_token(&self, host: &str, at: &Address, token: &str) -> Result<Proof, String> {
+    fn verify_token(
+        &self,
+        host: &str,
+        at: &Address,
+        identity: &Identity,
+        token: &str,
+    ) -> Result<(Method, Timestamp), String> {
         let token = Token::parse(token).map_err(|refusal| refusal.to_string())?;
         // The host is part of what is signed: the hub's name, by which the device also chose it.
         let resource = at.resource(host);
@@ -128,30 +139,27 @@ impl IotHub {
                 token.check(&resource, [&policy.key], now).map(|_| "hub")
             }
             None => {
-                let authentication = self.authentication(at)?;
-                let keys = authentication.keys().ok_or("it has no symmetric keys: it must show a certificate")?;
+                let keys = identity.authentication.keys();
+                let keys = keys.ok_or("it has no symmetric keys: it must show a certificate")?;
                 token.check(&resource, keys.keys(), now).map(|_| scope(at))
             }
         };
         let scope = checked.map_err(|refusal| refusal.to_string())?;
-        Ok(Proof { method: Method { scope, kind: "sas" }, expiry: Some(token.good_until()) })
+        Ok((Method { scope, kind: "sas" }, token.good_until()))
     }
 
-    fn verify_certificate(&self, at: &Address, chain: &Chain) -> Result<Proof, String> {
+    fn verify_certificate(&self, at: &Address, identity: &Identity, chain: &Chain) -> Result<Method, String> {
         let leaf = chain.leaf().map_err(|error| error.to_string())?;
-        self.authentication(at)?.check(&leaf, self.clock.now()).map_err(|error| error.to_string())?;
-        Ok(Proof { method: Method { scope: scope(at), kind: "x509" }, expiry: None })
-    }
-
-    fn authentication(&self, at: &Address) -> Result<Authentication, &'static str> {
-        let found = self.store.read(|state| state.get(at).map(|entry| entry.identity.authentication.clone()));
-        found.ok_or("it is not in the registry")
+        identity.authentication.check(&leaf, self.clock.now()).map_err(|error| error.to_string())?;
+        Ok(Method { scope: scope(at), kind: "x509" })
     }
 }
 
 /// How a device or module is known, and how long that holds.
 #[derive(Debug)]
 pub(super) struct Proof {
+    /// Whose it is, among all that ever had the name.
+    pub(super) generation: u64,
     pub(super) method: Method,
     /// When its token stops being good. Certificates are looked at once.
     pub(super) expiry: Option<Timestamp>,

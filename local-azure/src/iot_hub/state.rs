@@ -143,6 +143,11 @@ impl State {
         }
     }
 
+    /// The same, unless it was made anew since: then it is another of that name.
+    pub(super) fn of_generation(&self, at: &Address, generation: u64) -> Option<&Entry> {
+        self.get(at).filter(|entry| entry.identity.generation == generation)
+    }
+
     /// All devices in the order of their ids.
     pub fn devices(&self) -> impl ExactSizeIterator<Item = (&DeviceId, &Entry)> {
         self.devices.iter().map(|(id, device)| (id, &device.entry))
