@@ -8,7 +8,7 @@ use super::{
     attestation::Proof,
     registration::{Assignment, Change, Failure, Substatus},
 };
-use crate::iot_hub::{Address, Condition, DeviceId, IotHub, TwinPatch};
+use crate::iot_hub::{Address, Condition, DeviceId, HostName, IotHub, TwinPatch};
 
 /// What becomes of a device whose hub was chosen.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,7 +38,8 @@ impl Step {
 impl Dps {
     /// Makes the device known in its hub, with its keys or its certificate, and takes it out of the hub where it was before. Nothing
     /// else runs in between, so that registrations of one device that run at once end in one hub, and one that was
-    /// forgotten in none.
+    /// forgotten in none. Gives its hub: under "never reprovision" the one where another registration put it while this
+    /// one was being decided.
     ///
     /// # Errors
     /// [`Failure`] as the device is told.
@@ -49,7 +50,7 @@ impl Dps {
         enrollment: &Enrollment,
         proof: &Proof,
         decision: &Decision,
-    ) -> Result<(), Failure> {
+    ) -> Result<&HostName, Failure> {
         let failed =
             |message: String| Failure { code: 400_207, message: format!("Custom allocation failed: {message}") };
         let _alone = self.assigning();
@@ -63,10 +64,12 @@ impl Dps {
             (record.and_then(|record| record.assignment.clone()), device)
         });
         let device = device.map_err(|error| failed(error.to_string()))?;
-        let hub = self.hub(decision.hub.as_str()).ok_or_else(|| failed("the hub is not linked".into()))?;
+        let stays = current.as_ref().filter(|_| enrollment.reprovisioning == Reprovisioning::Never);
+        let hub = stays.and_then(|current| self.hub(&current.hub)).or_else(|| self.hub(decision.hub.as_str()));
+        let hub = hub.ok_or_else(|| failed("the hub is not linked".into()))?;
         let initial = || decision.initial_twin.clone().or_else(|| enrolled_twin(enrollment));
 
-        let step = Step::choose(current.as_ref(), decision.hub.as_str(), enrollment.reprovisioning);
+        let step = Step::choose(current.as_ref(), hub.host_name().as_str(), enrollment.reprovisioning);
         let (twin, substatus) = match step {
             Step::First => (initial(), Substatus::InitialAssignment),
             // The twin is left as it is, also where it must be made anew because the device was deleted in the hub:
@@ -79,10 +82,10 @@ impl Dps {
         if matches!(step, Step::Migrate | Step::Reset) {
             self.remove_from(current.as_ref());
         }
-        let assignment = Assignment { hub: decision.hub.to_string(), device, substatus };
+        let assignment = Assignment { hub: hub.host_name().to_string(), device, substatus };
         let change = Change::Assign { id: id.clone(), assignment };
         let Ok(()) = self.store.change(|_| Ok::<_, Infallible>((vec![change], ())));
-        Ok(())
+        Ok(hub.host_name())
     }
 
     /// Tags and desired properties of a device where it is now.

@@ -14,6 +14,8 @@ mod http;
 mod operation;
 mod registration;
 mod service_api;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -198,9 +200,7 @@ impl Dps {
         // What is begun is either forgotten and interrupted by `clear`, or neither.
         let alone = self.assigning();
         let Admission { enrollment: name, proof } = admission;
-        let enrollment = self.store.read(|state| state.enrollments.get(&name).cloned());
-        let enrollment = enrollment.ok_or(Refusal::NotEnrolled)?;
-        let operation_id = self.begin(id, &name, &proof)?;
+        let (operation_id, enrollment) = self.begin(id, &name, &proof)?;
         if !enrollment.enabled {
             self.end(id, &operation_id, Outcome::Disabled);
             return self.operation(id, &operation_id).ok_or(Refusal::NoSuchOperation);
@@ -223,28 +223,35 @@ impl Dps {
     fn operation(&self, id: &RegistrationId, operation_id: &str) -> Option<(bool, Value)> {
         self.store.read(|state| {
             let record = state.get(id)?;
-            let operation = record.operations.iter().find(|operation| operation.id == operation_id)?;
+            let operation = record.operation(operation_id)?;
             Some((operation.outcome.is_some(), answer::operation(record, operation)))
         })
     }
 
-    fn begin(&self, id: &RegistrationId, enrollment: &EnrollmentName, proof: &Proof) -> Result<String, Refusal> {
+    /// Begins an operation; gives its id and the enrollment as it is then.
+    fn begin(
+        &self,
+        id: &RegistrationId,
+        name: &EnrollmentName,
+        proof: &Proof,
+    ) -> Result<(String, Enrollment), Refusal> {
         let random = Uuid::new_v4().as_u64_pair().0;
         let operation = format!("5.{random:016x}.{}", Uuid::new_v4());
         self.store.change(|state| {
+            let enrollment = state.enrollments.get(name).cloned().ok_or(Refusal::NotEnrolled)?;
             if state.get(id).is_some_and(|record| record.pending() >= OPERATIONS) {
                 return Err(Refusal::Throttled { retry_after_s: self.settings.retry_after.as_secs().max(1) });
             }
             let now = self.clock.now();
             let change = Change::Begin {
                 id: id.clone(),
-                enrollment: Some(enrollment.clone()),
+                enrollment: Some(name.clone()),
                 by_certificate: matches!(proof, Proof::Certificate(_)),
                 operation: operation.clone(),
                 now,
                 etag: new_etag(),
             };
-            Ok((vec![change], operation))
+            Ok((vec![change], (operation, enrollment)))
         })
     }
 
@@ -275,13 +282,13 @@ impl Dps {
             policy => allocation::choose(policy, id, current.as_ref(), &hubs),
         };
         let assigned = decided.and_then(|decision| {
-            self.assign(id, operation, enrollment, proof, &decision)?;
-            Ok(decision)
+            let hub = self.assign(id, operation, enrollment, proof, &decision)?;
+            Ok((hub, decision.payload))
         });
         match assigned {
-            Ok(decision) => {
-                info!(registration = %id, hub = %decision.hub, "assigned a device");
-                self.end(id, operation, Outcome::Assigned { payload: decision.payload });
+            Ok((hub, payload)) => {
+                info!(registration = %id, %hub, "assigned a device");
+                self.end(id, operation, Outcome::Assigned { payload });
             }
             Err(failure) => {
                 info!(registration = %id, code = failure.code, "{}", failure.message);
@@ -290,15 +297,14 @@ impl Dps {
         }
     }
 
+    /// Ends an operation, unless it was forgotten: then a record of that device is another's.
     fn end(&self, id: &RegistrationId, operation: &str, outcome: Outcome) {
-        let change = Change::End {
-            id: id.clone(),
-            operation: operation.to_owned(),
-            outcome,
-            now: self.clock.now(),
-            etag: new_etag(),
-        };
-        let Ok(()) = self.store.change(|_| Ok::<_, std::convert::Infallible>((vec![change], ())));
+        let Ok(()) = self.store.change(|state| {
+            let is_known = state.get(id).is_some_and(|record| record.operation(operation).is_some());
+            let (now, etag) = (self.clock.now(), new_etag());
+            let end = || Change::End { id: id.clone(), operation: operation.to_owned(), outcome, now, etag };
+            Ok::<_, std::convert::Infallible>((is_known.then(end).into_iter().collect(), ()))
+        });
     }
 
     /// The hubs to choose from: the enrollment's, else all linked ones, but under "never reprovision" the current one.

@@ -123,6 +123,11 @@ impl Registration {
         self.operations.iter().rev().find_map(|operation| operation.outcome.as_ref())
     }
 
+    /// The operation of that id, while it is remembered.
+    pub(super) fn operation(&self, id: &str) -> Option<&Operation> {
+        self.operations.iter().find(|operation| operation.id == id)
+    }
+
     /// How many operations are still going on.
     pub fn pending(&self) -> usize {
         self.operations.iter().filter(|operation| operation.outcome.is_none()).count()
@@ -295,7 +300,9 @@ impl store::State for State {
                     operations: VecDeque::new(),
                 });
                 if record.operations.len() == OPERATIONS {
-                    record.operations.pop_front();
+                    // One that goes on would end unheard: none begins while all of them do.
+                    let ended = record.operations.iter().position(|operation| operation.outcome.is_some());
+                    record.operations.remove(ended.unwrap_or_default());
                 }
                 record.enrollment = enrollment;
                 record.by_certificate = by_certificate;
