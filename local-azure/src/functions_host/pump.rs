@@ -101,8 +101,8 @@ impl Pump {
                 () = self.lease.over(term) => return Ok(()),
                 fault = self.fault(std::mem::take(&mut is_spared), reader) => fault,
             };
-            if let Some(next) = reader.instance.ownership.after(term.holder).filter(|_| fault == Some(Effect::Move)) {
-                self.lease.hand_over(term, next);
+            if fault == Some(Effect::Move) {
+                reader.instance.ownership.hand_over(self, term);
             }
             let mut delivered = self.deliver_all(&events, term, reader).await;
             if let (Delivered::Done, Some(Effect::Duplicate)) = (&delivered, fault) {
