@@ -271,11 +271,12 @@ impl FunctionsHost {
     }
 
     /// Ends every host with its handler, has `meanwhile` done while there is none, and starts new ones, that have
-    /// counted nothing. Returns when their handlers answer.
+    /// counted nothing. Returns when their handlers answer. Should this be dropped before, hosts begin all the same.
     ///
     /// # Errors
     /// [`Error::HandlerFailed`] as [`FunctionsHost::ready`].
     pub async fn restart<T>(&self, meanwhile: impl Future<Output = T>) -> Result<T, Error> {
+        let paused = Paused(&self.instances);
         for instance in &self.instances {
             instance.pause.begin().await;
         }
@@ -283,8 +284,8 @@ impl FunctionsHost {
         self.ownership.begin_anew();
         for instance in &self.instances {
             instance.invoker.handler.begin_anew();
-            instance.pause.end();
         }
+        drop(paused);
         tokio::select! {
             () = self.shutdown.cancelled() => {}
             ready = self.ready() => ready?,
@@ -330,6 +331,15 @@ impl FunctionsHost {
     /// Where blob outputs go.
     pub fn blobs(&self) -> &Arc<Blobs> {
         &self.blobs
+    }
+}
+
+/// Instances that may have no hosts, until it is dropped.
+struct Paused<'i>(&'i [Arc<Instance>]);
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|instance| instance.pause.end());
     }
 }
 

@@ -50,6 +50,24 @@ async fn host_json_and_its_overrides_say_what_to_start_and_where() {
 }
 
 #[tokio::test]
+async fn a_restart_that_is_given_up_leaves_hosts_that_run() {
+    let mut bench = Setup::default().serve().await;
+    let reached = tokio::sync::Notify::new();
+    let restart = bench.host.restart(async {
+        reached.notify_one();
+        std::future::pending::<()>().await;
+    });
+    tokio::select! {
+        _ = restart => panic!("it waits for what never ends"),
+        () = reached.notified() => {}
+    }
+    bench.director.start().await.answer(Orders::default());
+    bench.hub.append("a", event("1"));
+    bench.director.call().await.answer(Reply::json("{}"));
+    bench.host.caught_up().await;
+}
+
+#[tokio::test]
 async fn a_host_json_without_an_executable_is_refused() {
     let Err(error) = (Setup { handler: None, ..Setup::default() }).try_start().await else { panic!("it started") };
     assert_eq!(
