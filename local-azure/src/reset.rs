@@ -35,22 +35,20 @@ impl Services {
     pub async fn reset(&self) -> Result<(), ResetError> {
         let _alone = self.resetting.lock().await;
         // A file that was changed since is refused before anything is lost.
-        load_graph(&self.graph, &scratch()).map_err(|error| ResetError::Graph(Box::new(error)))?;
-        let loaded = self.functions.restart(async { self.clear() }).await?;
+        let start = scratch(self.digital_twins.clock().clone());
+        load_graph(&self.graph, &start).map_err(|error| ResetError::Graph(Box::new(error)))?;
+        self.functions.restart(async { self.clear(&start) }).await?;
         self.compact().await;
-        loaded.map_err(|error| ResetError::Graph(Box::new(error)))
+        Ok(())
     }
 
     /// Without handlers nothing new comes of what is being forgotten.
-    fn clear(&self) -> Result<(), StartError> {
+    fn clear(&self, start: &DigitalTwins) {
         self.dps.clear();
-        self.iot_hubs.iter().for_each(|hub| hub.clear());
         self.event_hubs.iter().for_each(|hub| hub.clear());
         self.blobs.clear();
-        self.digital_twins.clear();
-        let loaded = load_graph(&self.graph, &self.digital_twins);
+        self.digital_twins.begin_anew(start);
         self.gate.reset();
-        loaded
     }
 
     /// What was forgotten takes no room on the disk.
@@ -65,9 +63,9 @@ impl Services {
 }
 
 /// An instance that nobody can see.
-fn scratch() -> Arc<DigitalTwins> {
+fn scratch(clock: Clock) -> Arc<DigitalTwins> {
     DigitalTwins::new(Options {
-        clock: Clock::system(),
+        clock,
         gate: Arc::new(Gate::default()),
         accepts_token: Arc::new(|_| None),
         query_lag: SignedDuration::ZERO,
@@ -75,4 +73,28 @@ fn scratch() -> Arc<DigitalTwins> {
         store: Store::new(State::default()),
         scheme: Scheme::Https,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::{config::Graph, digital_twins::Error};
+
+    #[test]
+    fn nobody_finds_less_than_the_start_and_nobody_gets_in_between() {
+        let (twins, start) = (scratch(Clock::system()), scratch(Clock::system()));
+        load_graph(&Graph::Sample, &start).unwrap();
+        twins.begin_anew(&start);
+        let model = serde_json::from_str(crate::compiled_app::MODELS[0]).unwrap();
+        thread::scope(|scope| {
+            let resets = scope.spawn(|| (0..100).for_each(|_| twins.begin_anew(&start)));
+            while !resets.is_finished() {
+                assert_eq!((twins.twin_count(), twins.relationship_count(), twins.model_count()), (4, 3, 2));
+                let refused = twins.upload_models(std::slice::from_ref(&model));
+                assert!(matches!(refused, Err(Error::ModelsExist(_))), "{refused:?}");
+            }
+        });
+    }
 }

@@ -34,7 +34,11 @@ mod validation;
 mod version;
 mod view;
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -45,7 +49,14 @@ pub use self::{
     id::{ETag, InvalidId, JobId, RelationshipId, RouteId, TwinId},
     state::{Change, State, Touched},
 };
-use self::{graph::Graph, models::Models, operations::Put, state::Step, version::ApiVersion, view::DelayedView};
+use self::{
+    graph::{Graph, GraphChange},
+    models::Models,
+    operations::Put,
+    state::Step,
+    version::ApiVersion,
+    view::DelayedView,
+};
 use crate::{
     clock::Clock,
     gate::{Caller, Gate},
@@ -177,6 +188,26 @@ impl DigitalTwins {
     pub fn clear(&self) {
         let cleared: Result<(), Error> = self.change(|_state, _now| Ok((vec![Step::Clear], ())));
         debug_assert!(cleared.is_ok(), "clearing is never refused");
+    }
+
+    /// Forgets everything and holds the models, twins and relationships of another instance, in one decision: nobody
+    /// finds less, and nobody's request gets in between. Queries see them at once.
+    pub(crate) fn begin_anew(&self, start: &Self) {
+        let steps = start.store.read(|start| {
+            let models = start.models.by_id().values().cloned().collect();
+            let twins = start.graph.twins().values().cloned().map(Box::new).map(GraphChange::PutTwin);
+            let relationships = start.graph.relationships().values().flat_map(BTreeMap::values).cloned();
+            let relationships = relationships.map(Box::new).map(GraphChange::PutRelationship);
+            let graph = twins.chain(relationships).map(Step::Graph);
+            [Step::Clear, Step::AddModels(models)].into_iter().chain(graph).collect()
+        });
+        let begun: Result<(), Error> = self.change(|_state, _now| Ok((steps, ())));
+        debug_assert!(begun.is_ok(), "beginning anew is never refused");
+        self.show_to_queries();
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Shows what happens to twins and relationships from now on to `observer`, and when everything is forgotten:

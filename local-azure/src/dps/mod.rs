@@ -180,9 +180,10 @@ impl Dps {
     }
 
     /// Forgets all registrations, also those that are going on: their devices are told that there is no such operation.
-    /// Enrollments are those of the settings again.
+    /// Enrollments are those of the settings again. The linked hubs forget their devices: none is put into one in between.
     pub fn clear(&self) {
         let _alone = self.assigning();
+        self.hubs.iter().for_each(|hub| hub.clear());
         let Ok(()) = self.store.change(|_| {
             let enroll = self.settings.enroll(&State::default(), self.clock.now());
             Ok::<_, std::convert::Infallible>((std::iter::once(Change::Clear).chain(enroll).collect(), ()))
