@@ -28,6 +28,8 @@ const GROUP: &str = "adt-functions";
 const CATCHING_UP: Duration = Duration::from_secs(90);
 /// What was sent before the service went down may have been on its way for so long.
 const IN_FLIGHT: Duration = Duration::from_secs(1);
+/// How often is looked whether every device has registered.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// What to try.
 #[derive(Debug, Clone)]
@@ -40,9 +42,10 @@ pub struct Outage {
     pub seed: u64,
     /// How many devices; at least two.
     pub devices: usize,
-    /// How long everything works first.
+    /// How long everything works first, once every device has registered.
     pub before: Duration,
-    /// How long Azure Digital Twins is down. Devices go on until it is back.
+    /// How long Azure Digital Twins is down. Each device lives for as long as both, so that the last one to register
+    /// goes on until it is back.
     pub down: Duration,
 }
 
@@ -71,6 +74,10 @@ impl Outage {
     }
 
     async fn outage(&self, faults: &Faults, stage: &Stage, histories: &[Shared]) -> anyhow::Result<Aftermath> {
+        // However slow the machine is: nobody can register later, and who is nobody sends nothing.
+        while histories.iter().any(|history| lock(history).alive().is_none()) {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
         tokio::time::sleep(self.before).await;
         stage.set_down(true);
         faults::take_down(faults, self.seed)?;

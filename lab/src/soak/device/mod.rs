@@ -60,12 +60,12 @@ impl Device {
         Ok(Self { number, id, stage, schedule, history, is_tagged: true, last_time, last_message: None })
     }
 
-    /// Lives for so long, or shorter.
+    /// Lives for so long from its registration on, or shorter.
     pub(super) async fn live(mut self, time: Duration) -> anyhow::Result<()> {
         let (time, leaves) = self.schedule.lifetime(time);
-        let end = Instant::now() + time;
         tokio::time::sleep(self.schedule.pause()).await;
         self.begin_life().await?;
+        let end = Instant::now() + time;
         while Instant::now() < end && lock(&self.history).alive().is_some() {
             tokio::time::sleep(self.schedule.pause()).await;
             let action = self.schedule.action();
