@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
+use tokio::net::TcpSocket;
+
 /// The handler with these arguments and, but for these, no variables.
 pub fn handler(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_handler"));
@@ -69,7 +71,8 @@ fn a_ca_file_without_a_certificate_ends_the_process() {
     let (empty, broken) = (folder.path().join("ca.pem"), folder.path().join("broken.pem"));
     std::fs::write(&empty, "no certificate").unwrap();
     std::fs::write(&broken, "-----BEGIN CERTIFICATE-----\nbm90IG9uZQ==\n-----END CERTIFICATE-----\n").unwrap();
-    let port = free_port();
+    let free = Port::free();
+    let port = free.number.to_string();
     for file in [empty, broken, folder.path().join("absent.pem")] {
         let variables = [ADT, ("ADT_CA_FILE", file.to_str().unwrap()), ("FUNCTIONS_CUSTOMHANDLER_PORT", &port)];
         let ended = output(&[], &variables);
@@ -84,7 +87,8 @@ fn a_system_without_trusted_roots_ends_the_process_that_was_asked_whether_it_is_
     let folder = tempfile::tempdir().unwrap();
     let none = folder.path().join("none.pem");
     std::fs::write(&none, "").unwrap();
-    let port = free_port();
+    let free = Port::free();
+    let port = free.number.to_string();
     let roots = ("SSL_CERT_FILE", none.to_str().unwrap());
     let mut process = handler(&[], &[ADT, roots, ("FUNCTIONS_CUSTOMHANDLER_PORT", &port)])
         .stdout(Stdio::piped())
@@ -116,16 +120,31 @@ fn ask(port: &str) -> std::io::Result<String> {
     Ok(answer)
 }
 
-/// A port that was free a moment ago.
-fn free_port() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
+/// A free port for a process.
+pub struct Port {
+    pub number: u16,
+    /// Keeps others from getting it before the process listens there. Linux lets two sockets have a port that both are
+    /// ready to share (`SO_REUSEADDR`), while only one of them listens.
+    _reserved: Option<TcpSocket>,
+}
+
+impl Port {
+    pub fn free() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        #[cfg(target_os = "linux")]
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let number = socket.local_addr().unwrap().port();
+        Self { number, _reserved: cfg!(target_os = "linux").then_some(socket) }
+    }
 }
 
 #[cfg(unix)]
 #[test]
 fn a_signal_ends_the_process_with_success() {
     for signal in ["-TERM", "-INT"] {
-        let port = free_port();
+        let free = Port::free();
+        let port = free.number.to_string();
         let mut process =
             handler(&[], &[ADT, ("FUNCTIONS_CUSTOMHANDLER_PORT", &port)]).stdout(Stdio::piped()).spawn().unwrap();
         let (first, mut lines) = until_it_serves(&mut process);

@@ -19,6 +19,7 @@ use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio_rustls::server::TlsStream;
 
 use crate::fixtures;
+use crate::process::Port;
 
 /// A listener that speaks TLS with the certificate of `localhost`.
 struct TlsListener {
@@ -114,7 +115,8 @@ struct Handler {
 impl Handler {
     /// Starts it for the instance at `adt`, with the managed identity at `identity` and `more` variables.
     async fn start(adt: &str, identity: &str, more: &[(&str, &str)]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let free = Port::free();
+        let port = free.number;
         let mut process = Command::new(env!("CARGO_BIN_EXE_handler"))
             .env_clear()
             .envs([("ADT_SERVICE_URL", adt), ("IDENTITY_ENDPOINT", identity), ("IDENTITY_HEADER", "the-header")])

@@ -12,11 +12,11 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::StatusCode;
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
 use super::chance::Chance;
 use super::site::{Site, TELEMETRY, THERMOSTAT};
+use crate::process::Port;
 
 const HUB: &str = "contoso-hub.azure-devices.localhost";
 
@@ -29,7 +29,8 @@ struct Instance {
 
 impl Instance {
     async fn start(site: &Site) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let free = Port::free();
+        let port = free.number;
         let mut process = Command::new(env!("CARGO_BIN_EXE_handler"))
             .env_clear()
             .envs(site.running.endpoints().app_settings())

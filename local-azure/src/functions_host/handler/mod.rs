@@ -174,7 +174,7 @@ impl Handler {
             Ok(process) => process,
             Err(error) => return End::NotReady(format!("cannot start {}: {error}", self.launch.program.display())),
         };
-        let running = Running { port: process.port, pid: process.pid, number };
+        let running = Running { port: process.port(), pid: process.pid, number };
         let (mut condemned, mut killed) = (self.condemned.subscribe(), self.killed.subscribe());
         let end = tokio::select! {
             () = stop.cancelled() => End::Stop,

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     ffi::OsString,
     io,
-    net::{Ipv4Addr, TcpListener},
+    net::Ipv4Addr,
     path::PathBuf,
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
@@ -12,6 +12,7 @@ use std::{
 };
 
 use tokio::{
+    net::TcpSocket,
     process::{Child, ChildStdin, Command},
     task::JoinSet,
     time::MissedTickBehavior,
@@ -41,7 +42,7 @@ pub(in crate::functions_host) struct Launch {
 #[derive(Debug)]
 pub(super) struct Process {
     child: Child,
-    pub(super) port: u16,
+    port: Port,
     pub(super) pid: u32,
     /// Never written to: its end tells the handler that the host is gone, however the host ended.
     _stdin: Option<ChildStdin>,
@@ -53,7 +54,7 @@ impl Process {
     /// Starts a process as the host does (azure-functions-host: `HttpWorkerProcess.cs`,
     /// `DefaultWorkerProcessFactory.cs`).
     pub(super) fn start(launch: &Launch, handler: usize, console: &Arc<Console>) -> io::Result<Self> {
-        let port = free_port()?;
+        let port = Port::choose()?;
         let id = Uuid::new_v4().to_string();
         let description = &launch.app.host.handler;
         let mut command = Command::new(&launch.program);
@@ -62,8 +63,8 @@ impl Process {
             .current_dir(&description.working_directory)
             .envs(launch.app.settings.iter())
             .envs(launch.own_settings.iter())
-            .env("FUNCTIONS_CUSTOMHANDLER_PORT", port.to_string())
-            .env("FUNCTIONS_HTTPWORKER_PORT", port.to_string())
+            .env("FUNCTIONS_CUSTOMHANDLER_PORT", port.number.to_string())
+            .env("FUNCTIONS_HTTPWORKER_PORT", port.number.to_string())
             .env("FUNCTIONS_CUSTOMHANDLER_WORKER_ID", &id)
             .env("FUNCTIONS_HTTPWORKER_ID", &id)
             .env("FUNCTIONS_APP_ROOT_PATH", &launch.app.root)
@@ -91,6 +92,11 @@ impl Process {
             }));
         }
         Ok(Self { _stdin: child.stdin.take(), child, port, pid, output, last_words })
+    }
+
+    /// Where it is to listen.
+    pub(super) fn port(&self) -> u16 {
+        self.port.number
     }
 
     /// Waits for the process's own end, and for the rest of its output.
@@ -134,10 +140,25 @@ pub(super) async fn answers(http: &reqwest::Client, port: u16) -> reqwest::Resul
     }
 }
 
-/// The real host keeps one port for its life. Taking another for each process makes no difference to handlers and
-/// cannot meet a port that somebody took while no handler was running.
-fn free_port() -> io::Result<u16> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr().map(|address| address.port())
+/// A port for one process. (The real host keeps one port for its life. Taking another for each process makes no
+/// difference to handlers and cannot meet a port that somebody took while no handler was running.)
+#[derive(Debug)]
+struct Port {
+    number: u16,
+    /// Keeps the system from giving the port to somebody else before the process listens there. Linux lets two sockets
+    /// have a port that both are ready to share (`SO_REUSEADDR`, which servers set), while only one of them listens.
+    _reserved: Option<TcpSocket>,
+}
+
+impl Port {
+    fn choose() -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        #[cfg(target_os = "linux")]
+        socket.set_reuseaddr(true)?;
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        let number = socket.local_addr()?.port();
+        Ok(Self { number, _reserved: cfg!(target_os = "linux").then_some(socket) })
+    }
 }
 
 fn remember(last_words: &Mutex<VecDeque<String>>, line: &str) {
@@ -146,4 +167,21 @@ fn remember(last_words: &Mutex<VecDeque<String>>, line: &str) {
         lines.pop_front();
     }
     lines.push_back(line.to_owned());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_port_is_free_for_the_process_that_it_was_chosen_for_and_for_nobody_who_takes_any() {
+        let port = Port::choose().unwrap();
+        let another = || Port::choose().unwrap();
+        // More than there are: sooner or later the system would give it out again.
+        assert!((0..50_000).all(|_| another().number != port.number));
+        let process = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port.number)).await.unwrap();
+        let connected = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port.number)).await.unwrap();
+        assert_eq!(process.accept().await.unwrap().1, connected.local_addr().unwrap());
+    }
 }
