@@ -11,14 +11,14 @@ use tokio::process::{Child, Command};
 
 use super::{
     arguments::Options,
-    interrupt::{Interrupt, interrupted},
+    interrupt::{Interrupt, Interrupts},
     up,
 };
 
 /// Runs the command within a local-azure of its own; the exit code is the command's.
 pub(super) async fn run(config: Config, options: &Options, command: &[OsString]) -> anyhow::Result<ExitCode> {
     let (program, arguments) = command.split_first().context("exec wants a command behind `--`")?;
-    let running = up::start(config, options).await?;
+    let (running, mut interrupts) = up::start(config, options).await?;
     let folder = tempfile::tempdir().context("cannot make a temporary folder for the endpoints file")?;
     let own_file = folder.path().join("endpoints.json");
     let endpoints_file = options.endpoints_file.as_deref().unwrap_or(&own_file);
@@ -30,7 +30,7 @@ pub(super) async fn run(config: Config, options: &Options, command: &[OsString])
         .spawn()
         .with_context(|| format!("cannot start {}: is it installed and on the PATH?", program.display()));
     let status = match child {
-        Ok(child) => wait(child).await,
+        Ok(child) => wait(child, &mut interrupts).await,
         Err(error) => Err(error),
     };
     running.stop().await;
@@ -38,11 +38,11 @@ pub(super) async fn run(config: Config, options: &Options, command: &[OsString])
 }
 
 /// Ctrl-C reaches the command as well as us: it ends by itself, and says how. A signal for us alone ends both.
-async fn wait(mut child: Child) -> anyhow::Result<ExitStatus> {
+async fn wait(mut child: Child, interrupts: &mut Interrupts) -> anyhow::Result<ExitStatus> {
     loop {
         tokio::select! {
             status = child.wait() => return status.context("cannot wait for the command"),
-            interrupted = interrupted() => match interrupted.context("cannot wait for Ctrl-C")? {
+            interrupted = interrupts.next() => match interrupted.context("cannot wait for Ctrl-C")? {
                 Interrupt::Terminal => {}
                 Interrupt::Process => child.start_kill().context("cannot end the command")?,
             },

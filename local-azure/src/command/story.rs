@@ -12,18 +12,18 @@ use local_azure::{
     demo::{self, DemoError, Narrator},
 };
 
-use super::{arguments::Options, interrupt::interrupted, screen, up};
+use super::{arguments::Options, screen, up};
 
 /// Tells the story; then stays up, unless it is to exit.
 pub(super) async fn run(config: Config, options: &Options, exit: bool) -> anyhow::Result<ExitCode> {
     ensure!(config.graph == Graph::Sample, "the demo tells of the sample graph: leave out --graph and --no-graph");
     let began = Instant::now();
-    let running = up::start(config, options).await?;
+    let (running, mut interrupts) = up::start(config, options).await?;
     screen::addresses(running.endpoints(), began.elapsed());
     let mut teller = Teller::new();
     let told = tokio::select! {
         told = demo::tell(&running, &mut teller) => Some(told),
-        _ = interrupted() => None,
+        _ = interrupts.next() => None,
     };
     let verified = matches!(told, Some(Ok(())));
     screen::line(&match told {
@@ -35,7 +35,7 @@ pub(super) async fn run(config: Config, options: &Options, exit: bool) -> anyhow
     });
     if verified && !exit {
         screen::what_next(running.endpoints());
-        let interrupted = interrupted().await;
+        let interrupted = interrupts.next().await;
         running.stop().await;
         interrupted.context("cannot wait for Ctrl-C")?;
         return Ok(ExitCode::SUCCESS);

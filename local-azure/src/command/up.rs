@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Instant};
 use anyhow::Context as _;
 use local_azure::{Running, config::Config};
 
-use super::{arguments::Options, interrupt::interrupted, screen};
+use super::{arguments::Options, interrupt::Interrupts, screen};
 
 /// The simulator is built as this program was: then there is less to build.
 const RELEASE: &str = if cfg!(debug_assertions) { "" } else { "--release " };
@@ -13,22 +13,24 @@ const RELEASE: &str = if cfg!(debug_assertions) { "" } else { "--release " };
 /// Runs until somebody interrupts.
 pub(super) async fn run(config: Config, options: &Options) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
-    let running = start(config, options).await?;
+    let (running, mut interrupts) = start(config, options).await?;
     screen::addresses(running.endpoints(), began.elapsed());
     screen::line(&format!(
         "next: `cargo run {RELEASE}-p device-simulator -- my-thermostat` with the settings of --env-file; Ctrl-C stops.",
     ));
-    let interrupt = interrupted().await;
+    let interrupt = interrupts.next().await;
     running.stop().await;
     interrupt.context("cannot wait for Ctrl-C")?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Starts everything and, when it is ready, writes the files that were asked for.
-pub(super) async fn start(config: Config, options: &Options) -> anyhow::Result<Running> {
+/// Starts everything and, when it is ready, writes the files that were asked for. Who reads them may ask for the end at
+/// once.
+pub(super) async fn start(config: Config, options: &Options) -> anyhow::Result<(Running, Interrupts)> {
     let running = local_azure::start(config).await?;
-    match write_files(&running, options) {
-        Ok(()) => Ok(running),
+    let interrupts = Interrupts::listen().context("cannot wait for Ctrl-C");
+    match interrupts.and_then(|interrupts| write_files(&running, options).map(|()| interrupts)) {
+        Ok(interrupts) => Ok((running, interrupts)),
         Err(error) => {
             running.stop().await;
             Err(error)
