@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     iot_hub_service::Owner,
     iot_site::{HUB, KEY, Site, device, hub_connect, module},
-    mqtt_client::Client,
+    mqtt_client::{Client, PATIENCE},
 };
 
 const CALLS: &str = "$iothub/methods/POST/#";
@@ -92,7 +92,7 @@ fn brief(connect: Duration, response: Duration) -> MethodCall {
 async fn a_call_waits_for_a_device_that_connects_and_gives_up_on_one_that_does_not_answer() {
     let site = site_with_device().await;
     let at = device("d1");
-    let long = Duration::from_secs(20);
+    let long = PATIENCE;
     let call = site.hubs[0].call_method(&at, brief(long, long));
     let connects = async {
         let mut client = site.connect(hub_connect(HUB, "d1", KEY)).await;
@@ -119,7 +119,7 @@ async fn only_the_called_device_can_answer() {
     called.subscribe(CALLS, QoS::AtLeastOnce).await;
     let mut other = site.connect(hub_connect(HUB, "d2", KEY)).await;
     let at = device("d1");
-    let call = site.hubs[0].call_method(&at, brief(Duration::ZERO, Duration::from_secs(20)));
+    let call = site.hubs[0].call_method(&at, brief(Duration::ZERO, PATIENCE));
     let answers = async {
         let (topic, _) = called.message().await;
         let request = topic.split_once("$rid=").unwrap().1.to_owned();
