@@ -1,9 +1,9 @@
 //! The command line: its options, and what its exit codes mean.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
-use device_simulator::{DeviceError, ProvisioningError};
+use device_simulator::{DeviceError, GroupKey, ProvisioningError};
 
 const AFTER_HELP: &str = "\
 Settings, from the environment, else from --env-file, else from device-simulator/.env or .env
@@ -39,12 +39,47 @@ pub(crate) struct Arguments {
     pub(crate) interval: Duration,
 
     /// Stop after so many acknowledged messages; 0 goes on without end.
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value = "0", value_parser = messages)]
     pub(crate) messages: u64,
 
     /// Read the settings from this file instead of .env; variables of the environment come first.
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Option<PathBuf>,
+}
+
+impl Arguments {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    ///
+    /// Help, or what is wrong. A key that was given as an argument is not repeated in its text.
+    pub(crate) fn read(arguments: Vec<OsString>) -> Result<Self, NotRead> {
+        Self::try_parse_from(&arguments).map_err(|error| {
+            let keys = arguments.iter().filter_map(|argument| argument.to_str()).filter(|text| looks_like_key(text));
+            let text = keys.fold(error.render().to_string(), |text, key| text.replace(key, "(not shown)"));
+            NotRead { error, text }
+        })
+    }
+}
+
+/// A command line that is not to be obeyed.
+#[derive(Debug)]
+pub(crate) struct NotRead {
+    /// As the parser gives it, for terminals.
+    pub(crate) error: clap::Error,
+    /// The same without keys.
+    pub(crate) text: String,
+}
+
+impl NotRead {
+    /// How the program ends: help is no error.
+    pub(crate) fn exit(&self) -> Exit {
+        if self.error.use_stderr() { Exit::Settings } else { Exit::Done }
+    }
+}
+
+fn looks_like_key(argument: &str) -> bool {
+    argument.contains("SharedAccess") || GroupKey::from_base64(argument).is_ok()
 }
 
 /// What ended the program, for whoever started it.
@@ -76,6 +111,10 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
     }
+}
+
+fn messages(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "a whole number; 0 goes on without end".to_owned())
 }
 
 /// Reads `500ms`, `1.5s` or `2m`, from 1 ms to 24 h.
@@ -119,6 +158,28 @@ mod tests {
         for code in 0..=5 {
             assert!(help.contains(&format!("\n  {code}  ")), "{code}");
         }
+    }
+
+    #[test]
+    fn a_key_that_was_given_as_an_argument_is_not_repeated() {
+        let read = |arguments: &[&str]| {
+            let program = std::iter::once(&"device-simulator");
+            Arguments::read(program.chain(arguments).map(OsString::from).collect()).unwrap_err()
+        };
+        let key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+        let connection_string = "HostName=h;SharedAccessKeyName=n;SharedAccessKey=c2VjcmV0";
+        for secret in [key, connection_string, &format!("--key={connection_string}")] {
+            for arguments in [&["thermo-01", secret][..], &["--messages", secret], &["--interval", secret]] {
+                let refused = read(arguments);
+                assert_eq!(refused.exit(), Exit::Settings);
+                let NotRead { text, .. } = refused;
+                assert!(text.starts_with("error: ") && !text.contains("MDEy") && !text.contains("c2Vj"), "{text}");
+            }
+        }
+        let NotRead { text, .. } = read(&["--messages", "many"]);
+        let wanted = "error: invalid value 'many' for '--messages <N>': a whole number; 0 goes on without end";
+        assert!(text.starts_with(wanted), "{text}");
+        assert_eq!(read(&["--help"]).exit(), Exit::Done);
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::io::Write as _;
 use device_simulator::{Assignment, Event, Progress, RegistrationId, Summary, Telemetry};
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::NotRead;
+
 /// The longest text of somebody else's that is shown.
 const MAX_SHOWN: usize = 200;
 
@@ -94,6 +96,15 @@ fn assigned(assignment: &Assignment) -> String {
 
 fn seconds(wait: std::time::Duration) -> String {
     format!("{:.1} s", wait.as_secs_f64())
+}
+
+/// What the parser of the command line has to say: help on stdout, errors on stderr.
+pub(crate) fn show(NotRead { error, text }: &NotRead) {
+    // Nothing is left to be done if nobody reads it.
+    let _ = match error.render().to_string() == *text {
+        true => error.print(),
+        false => write!(std::io::stderr().lock(), "{text}"),
+    };
 }
 
 /// A line on stderr.

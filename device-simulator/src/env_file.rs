@@ -13,6 +13,8 @@ const USUAL: [&str; 2] = ["device-simulator/.env", ".env"];
 pub(crate) enum EnvFileError {
     #[error("{path}: {source}; name a file that can be read, or set the variables themselves", path = .path.display())]
     Io { path: PathBuf, source: std::io::Error },
+    #[error("{path}: it is not UTF-8 text; save it as UTF-8", path = .path.display())]
+    Encoding { path: PathBuf },
     #[error("{path}: line {line} cannot be read; it takes NAME=\"value\"", path = .path.display())]
     Syntax { path: PathBuf, line: usize },
 }
@@ -44,8 +46,11 @@ impl Variables {
 
 fn read_file(path: &Path) -> Result<HashMap<String, String>, EnvFileError> {
     let io = |source| EnvFileError::Io { path: path.to_owned(), source };
-    let text = std::fs::read_to_string(path).map_err(io)?;
-    parse(&text).map_err(|line| EnvFileError::Syntax { path: path.to_owned(), line })
+    let text = std::fs::read(path).map_err(io)?;
+    let text = String::from_utf8(text).map_err(|_| EnvFileError::Encoding { path: path.to_owned() })?;
+    // Editors on Windows put a byte order mark at the start.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    parse(text).map_err(|line| EnvFileError::Syntax { path: path.to_owned(), line })
 }
 
 /// The variables of a file, or the number of the line that cannot be read.
@@ -86,6 +91,20 @@ mod tests {
         let path = PathBuf::from("x.env");
         let error = EnvFileError::Syntax { path, line: 2 };
         assert_eq!(error.to_string(), "x.env: line 2 cannot be read; it takes NAME=\"value\"");
+    }
+
+    #[test]
+    fn a_file_from_windows_is_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "\u{feff}A=1\r\nB=\"two\"\r\n\r\n# C\r\nC='three'\r\n").unwrap();
+        let variables = read_file(file.path()).unwrap();
+        let of = |name: &str| variables.get(name).map(String::as_str);
+        assert_eq!((variables.len(), of("A"), of("B"), of("C")), (3, Some("1"), Some("two"), Some("three")));
+        // What `>` of an older PowerShell writes.
+        let text: Vec<u8> = "\u{feff}A=1\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        std::fs::write(file.path(), text).unwrap();
+        let error = read_file(file.path()).unwrap_err().to_string();
+        assert!(error.ends_with("it is not UTF-8 text; save it as UTF-8"), "{error}");
     }
 
     #[test]

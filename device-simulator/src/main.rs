@@ -6,7 +6,6 @@ mod env_file;
 
 use std::{path::Path, process::ExitCode};
 
-use clap::Parser;
 use device_simulator::{Device, Settings, Transport};
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +17,14 @@ use crate::{
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    run(Arguments::parse()).await.into()
+    match Arguments::read(std::env::args_os().collect()) {
+        Ok(arguments) => run(arguments).await,
+        Err(refused) => {
+            console::show(&refused);
+            refused.exit()
+        }
+    }
+    .into()
 }
 
 async fn run(arguments: Arguments) -> Exit {
