@@ -2,11 +2,16 @@
 
 use std::{
     collections::HashMap,
+    fs::File,
+    io::Read as _,
     path::{Path, PathBuf},
 };
 
 /// Where a file is looked for when none is named; the first one that exists is read.
 const USUAL: [&str; 2] = ["device-simulator/.env", ".env"];
+
+/// The largest file that is read, in bytes.
+const MAX_BYTES: u64 = 1024 * 1024;
 
 /// Why a file could not be read. Its lines are not repeated: they hold keys.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +20,8 @@ pub(crate) enum EnvFileError {
     Io { path: PathBuf, source: std::io::Error },
     #[error("{path}: it is not UTF-8 text; save it as UTF-8", path = .path.display())]
     Encoding { path: PathBuf },
+    #[error("{path}: it is larger than {MAX_BYTES} bytes, which no .env file is", path = .path.display())]
+    TooLarge { path: PathBuf },
     #[error("{path}: line {line} cannot be read; it takes NAME=\"value\"", path = .path.display())]
     Syntax { path: PathBuf, line: usize },
 }
@@ -46,7 +53,11 @@ impl Variables {
 
 fn read_file(path: &Path) -> Result<HashMap<String, String>, EnvFileError> {
     let io = |source| EnvFileError::Io { path: path.to_owned(), source };
-    let text = std::fs::read(path).map_err(io)?;
+    let mut text = Vec::new();
+    File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut text)).map_err(io)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(EnvFileError::TooLarge { path: path.to_owned() });
+    }
     let text = String::from_utf8(text).map_err(|_| EnvFileError::Encoding { path: path.to_owned() })?;
     // Editors on Windows put a byte order mark at the start.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
@@ -105,6 +116,9 @@ mod tests {
         std::fs::write(file.path(), text).unwrap();
         let error = read_file(file.path()).unwrap_err().to_string();
         assert!(error.ends_with("it is not UTF-8 text; save it as UTF-8"), "{error}");
+        // Sparse: it takes no room on the disk.
+        file.as_file().set_len(MAX_BYTES + 1).unwrap();
+        assert!(matches!(read_file(file.path()), Err(EnvFileError::TooLarge { .. })));
     }
 
     #[test]

@@ -61,6 +61,8 @@ impl Transport {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if let Some(pem) = further_roots {
             let before = roots.len();
+            // Editors on Windows put a byte order mark at the start.
+            let pem = pem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(pem);
             for certificate in CertificateDer::pem_slice_iter(pem) {
                 roots.add(certificate.map_err(TrustError::NotPem)?).map_err(TrustError::BadRoot)?;
             }

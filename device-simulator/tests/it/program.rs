@@ -122,6 +122,21 @@ async fn settings_come_from_a_file_where_the_environment_has_none() {
 }
 
 #[tokio::test]
+async fn files_are_read_as_editors_on_windows_save_them() {
+    let server = Server::start().await;
+    let windows =
+        |text: &str| format!("\u{feff}{}", text.lines().map(|line| format!("{line}\r\n")).collect::<String>());
+    std::fs::write(server.folder.path().join("ca.pem"), windows(&server.certificate.pem)).unwrap();
+    let file = windows("PROVISIONING_REGISTRATION_ID=\"from-file\"\nOTHER=1\n");
+    std::fs::write(server.folder.path().join(".env"), file).unwrap();
+    let mut program = server.program();
+    let _child = program.env_remove("PROVISIONING_REGISTRATION_ID").spawn().unwrap();
+    let dps = server.accept().await;
+    let (user_name, _) = dps.credentials();
+    assert!(user_name.starts_with("0ne00ABCDEF/registrations/from-file/"), "{user_name}");
+}
+
+#[tokio::test]
 async fn missing_settings_are_named_and_exit_code_2() {
     let folder = TempDir::new().unwrap();
     let (code, stdout, stderr) = finish(bare_program(&folder).spawn().unwrap()).await;
