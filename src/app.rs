@@ -30,7 +30,9 @@ pub enum ServeError {
     #[error(transparent)]
     Mapping(#[from] MappingError),
     /// The port cannot be listened on.
-    #[error("cannot listen on 127.0.0.1:{port}: {source}")]
+    #[error(
+        "cannot listen on 127.0.0.1:{port}: {source}; without a host, set FUNCTIONS_CUSTOMHANDLER_PORT to a free port"
+    )]
     Listen {
         /// The port.
         port: u16,
@@ -55,8 +57,10 @@ impl ServeError {
         match self {
             Self::Settings(_)
             | Self::Mapping(_)
-            | Self::Connect(ConnectError::CaFile { .. } | ConnectError::NoCertificate { .. }) => 78,
-            Self::Connect(_) | Self::Listen { .. } | Self::Io { .. } => 1,
+            | Self::Connect(
+                ConnectError::CaFile { .. } | ConnectError::NoCertificate { .. } | ConnectError::Credential { .. },
+            ) => 78,
+            Self::Connect(ConnectError::Http { .. }) | Self::Listen { .. } | Self::Io { .. } => 1,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! From settings to a client: credentials, trusted roots, timeouts.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,9 @@ use crate::settings::{self, Credentials};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two reads of an answer, and until it begins.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The largest file of roots that is read, in bytes: a hundred times what systems trust.
+const MAX_PEM: u64 = 32 * 1024 * 1024;
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -108,10 +113,17 @@ pub(super) fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, 
 fn roots(ca_file: Option<&Path>) -> Result<Vec<reqwest::Certificate>, ConnectError> {
     let Some(path) = ca_file else { return Ok(Vec::new()) };
     let unusable = |reason: String| ConnectError::NoCertificate { path: path.to_owned(), reason };
-    let pem = std::fs::read(path).map_err(|source| ConnectError::CaFile { path: path.to_owned(), source })?;
+    let mut pem = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_PEM + 1).read_to_end(&mut pem));
+    read.map_err(|source| ConnectError::CaFile { path: path.to_owned(), source })?;
+    if pem.len() as u64 > MAX_PEM {
+        return Err(unusable(format!("it is larger than {MAX_PEM} bytes")));
+    }
+    // Editors on Windows put a byte order mark at the start.
+    let pem = pem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&pem);
     let mut trusted = RootCertStore::empty();
     let mut roots = Vec::new();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
+    for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
         roots.push(reqwest::Certificate::from_der(&certificate).map_err(|error| unusable(chain(&error)))?);
         // Reads what stands in it, which a client does only when it is made.

@@ -104,10 +104,10 @@ pub(super) struct ReconcileArguments {
     pub(super) all_hubs: bool,
     /// Leave twins alone that were bound less than this ago: their device may not have appeared in its hub yet [default:
     /// 15m]
-    #[arg(long, value_name = "TIME", default_value = "15m", hide_default_value = true)]
+    #[arg(long, value_name = "TIME", default_value = "15m", hide_default_value = true, value_parser = grace)]
     pub(super) grace: SignedDuration,
     /// Apply nothing if more twins than this would be removed [default: 100]
-    #[arg(long, value_name = "N", default_value_t = 100, hide_default_value = true)]
+    #[arg(long, value_name = "N", default_value = "100", hide_default_value = true, value_parser = max_removals)]
     pub(super) max_removals: usize,
 }
 
@@ -131,6 +131,18 @@ pub(super) struct MapTestArguments {
     /// Mapping file [default: the value of TELEMETRY_MAPPING_FILE]
     #[arg(long, value_name = "FILE")]
     pub(super) mapping: Option<PathBuf>,
+}
+
+/// A year is longer than any device takes to appear in its hub.
+const LONGEST_GRACE: SignedDuration = SignedDuration::from_hours(24 * 365);
+
+fn grace(text: &str) -> Result<SignedDuration, String> {
+    let time = text.parse().ok().filter(|time| (SignedDuration::ZERO..=LONGEST_GRACE).contains(time));
+    time.ok_or_else(|| "it takes a time from 0s to 8760h, for instance 90s, 15m or 2h".to_owned())
+}
+
+fn max_removals(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "it takes a whole number, for instance 100".to_owned())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use self::finding::{Finding, Level};
 use super::command_line::DoctorArguments;
 use super::console::{counted, say};
 use super::{Error, Exit, iot_hub, settings};
-use crate::digital_twins::Client;
+use crate::digital_twins::{Client, ConnectError};
 use crate::settings::{Credentials, Settings};
 use crate::telemetry::Mapping;
 
@@ -43,6 +43,10 @@ async fn check(arguments: &DoctorArguments, report: &mut Report) {
         Ok(client) => {
             report.tell(credentials(&settings.credentials));
             twins::check(&client, &settings, &mapping, report).await;
+        }
+        Err(error @ (ConnectError::CaFile { .. } | ConnectError::NoCertificate { .. })) => {
+            let advice = "name a PEM file with the root to trust, or leave the setting out";
+            report.tell(Finding::problem("trusted roots", error).advise(advice));
         }
         Err(error) => report.tell(Finding::problem("credentials", error)),
     }

@@ -3,6 +3,8 @@
 
 mod access;
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -20,6 +22,8 @@ use crate::device::{DeviceId, HubName};
 use crate::digital_twins::{chain, credential, http_client};
 use crate::settings::Settings;
 
+/// The largest file with connection strings, in bytes.
+const MAX_CONNECTION_STRINGS: u64 = 1024 * 1024;
 const API_VERSION: &str = "2021-04-12";
 /// Devices in one page that are asked for; the service gives fewer where it wants to (Query - Get Twins). Queries are
 /// few: 20 a minute and unit on the smallest tiers (IoT Hub: "Quotas and throttling").
@@ -98,7 +102,7 @@ struct Reply {
 /// The hubs that the command line or the environment names.
 pub(super) fn hubs(arguments: &HubArguments, settings: &Settings) -> Result<Vec<Hub>, Error> {
     let strings = match &arguments.connection_string_file {
-        Some(path) => std::fs::read_to_string(path).map_err(|error| Error::File(path.display().to_string(), error))?,
+        Some(path) => connection_strings(path).map_err(|error| Error::File(path.display().to_string(), error))?,
         None => variable("IOTHUB_CONNECTION_STRING").unwrap_or_default(),
     };
     let ca_file = settings.digital_twins.ca_file.as_deref();
@@ -119,6 +123,18 @@ pub(super) fn hubs(arguments: &HubArguments, settings: &Settings) -> Result<Vec<
         names.push(hub.name());
     }
     Ok(hubs)
+}
+
+/// The text of a file with connection strings.
+fn connection_strings(path: &Path) -> io::Result<String> {
+    let mut text = Vec::new();
+    File::open(path)?.take(MAX_CONNECTION_STRINGS + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MAX_CONNECTION_STRINGS {
+        return Err(io::Error::other(format!("it is larger than {MAX_CONNECTION_STRINGS} bytes")));
+    }
+    let text = String::from_utf8(text).map_err(|_| io::Error::other("it is not UTF-8 text; save it as UTF-8"))?;
+    // Editors on Windows put a byte order mark at the start.
+    Ok(text.trim_start_matches('\u{feff}').to_owned())
 }
 
 impl Hub {

@@ -74,7 +74,9 @@ impl Error {
         match self {
             Self::Settings(_)
             | Self::Mapping(_)
-            | Self::Connect(ConnectError::CaFile { .. } | ConnectError::NoCertificate { .. }) => CONFIG,
+            | Self::Connect(
+                ConnectError::CaFile { .. } | ConnectError::NoCertificate { .. } | ConnectError::Credential { .. },
+            ) => CONFIG,
             _ => FAILED,
         }
     }

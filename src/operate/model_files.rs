@@ -35,7 +35,8 @@ pub(super) fn read<'p>(files: impl IntoIterator<Item = &'p Path>) -> Result<Mode
         // One byte more than is parsed: what is too large is said to be.
         let read = File::open(path).and_then(|file| file.take(dtdl::MAX_TEXT as u64 + 1).read_to_end(&mut text));
         read.map_err(|source| ModelFileError::Read { path: path.to_owned(), source })?;
-        let more = dtdl::parse_text(&text);
+        // Editors put a byte order mark at the start.
+        let more = dtdl::parse_text(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text));
         interfaces.extend(more.map_err(|source| ModelFileError::Model { path: path.to_owned(), source })?);
     }
     ModelSet::default().with(interfaces).map_err(ModelFileError::Set)
@@ -78,6 +79,14 @@ mod tests {
         assert_eq!(choose(&models, None).unwrap().as_str(), "dtmi:a:Pump;1");
         let asked: ModelId = "dtmi:a:Base;1".parse().unwrap();
         assert_eq!(choose(&models, Some(&asked)).unwrap(), asked);
+    }
+
+    #[test]
+    fn a_byte_order_mark_at_the_start_of_a_file_is_no_part_of_the_model() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let model = json!({ "@context": "dtmi:dtdl:context;2", "@id": "dtmi:a:A;1", "@type": "Interface" });
+        std::fs::write(file.path(), format!("\u{feff}{model}\r\n")).unwrap();
+        assert_eq!(choose(&read([file.path()]).unwrap(), None).unwrap().as_str(), "dtmi:a:A;1");
     }
 
     #[test]

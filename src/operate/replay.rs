@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use self::document::{Function, Letter, Letters};
 use super::command_line::ReplayArguments;
-use super::console::{Progress, complain, inline, say};
+use super::console::{Progress, complain, counted, inline, say};
 use super::{Error, Exit, reason, settings};
 use crate::binding::Directory;
 use crate::digital_twins::Client;
@@ -27,10 +27,16 @@ pub(super) async fn run(arguments: &ReplayArguments) -> Result<Exit, Error> {
     if arguments.dry_run {
         return Ok(list(files));
     }
+    // A name that is wrong is told before anybody is asked for a token.
+    let files: Vec<&PathBuf> = files.iter().filter(|path| is_there(path)).collect();
+    let mut tally = Tally { unreadable: arguments.files.len() - files.len(), ..Tally::default() };
+    if files.is_empty() {
+        say(&tally);
+        return Ok(Exit::Attention);
+    }
     let replay = Replay::connect(&settings()?)?;
     // What nothing could be applied for is told at once.
     probe(&replay.client).await?;
-    let mut tally = Tally::default();
     let progress = Progress::begin("replaying", Some(files.len()));
     let mut stopped = None;
     for path in files {
@@ -53,6 +59,11 @@ pub(super) async fn run(arguments: &ReplayArguments) -> Result<Exit, Error> {
         None if tally.is_clean() => Ok(Exit::Fine),
         None => Ok(Exit::Attention),
     }
+}
+
+/// Whether a file is there to be read; if not, it is said why.
+fn is_there(path: &Path) -> bool {
+    document::check(path).map_err(|error| complain(format_args!("{}: {error}", path.display()))).is_ok()
 }
 
 /// Shows what is in the files.
@@ -220,13 +231,15 @@ impl fmt::Display for Tally {
         for (count, what) in [
             (dead, "still dead letters: mend what their reasons say, and replay the file again"),
             (failed, "failed for now: replay the file again later"),
-            (unreadable, "files could not be read"),
         ] {
             if *count > 0 {
                 write!(f, "; {count} {what}")?;
             }
         }
-        Ok(())
+        match unreadable {
+            0 => Ok(()),
+            &some => write!(f, "; {} could not be read", counted(some, "file")),
+        }
     }
 }
 

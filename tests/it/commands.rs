@@ -296,6 +296,64 @@ fn files_that_are_no_dead_letters_are_named_and_the_others_are_shown() {
     ");
 }
 
+#[test]
+fn replay_tells_of_files_that_are_not_there_before_it_asks_for_settings_or_a_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let replay =
+        |names: &[&str]| ended(&handler(&["replay"], &[]).args(names).current_dir(folder.path()).output().unwrap());
+    let (code, output, error) = replay(&["absent.json", "."]);
+    assert_eq!(code, 1);
+    insta::assert_snapshot!(error, @"
+    error: absent.json: No such file or directory (os error 2)
+    error: .: it is a folder; name the files in it
+    ");
+    insta::assert_snapshot!(output, @"0 applied, 0 superseded by newer values, 0 left out by a rule; 2 files could not be read");
+    std::fs::write(folder.path().join("there.json"), "{}").unwrap();
+    let (code, output, error) = replay(&["absent.json", "there.json"]);
+    assert_eq!((code, output.as_str()), (78, ""));
+    assert!(error.starts_with("error: absent.json: ") && error.contains("ADT_SERVICE_URL is not set"), "{error}");
+}
+
+#[test]
+fn a_file_with_connection_strings_may_come_from_windows_and_has_a_bound() {
+    const ADT: (&str, &str) = ("ADT_SERVICE_URL", "https://localhost:1");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let reconcile = |text: &[u8]| {
+        std::fs::write(file.path(), text).unwrap();
+        let (code, output, error) =
+            run_with(&["reconcile", "--connection-string-file", file.path().to_str().unwrap()], &[ADT]);
+        assert_eq!((code, output.as_str()), (2, ""), "{error}");
+        error.replace(file.path().to_str().unwrap(), "FILE")
+    };
+    // Read: only the second hub is wrong.
+    let text = "\u{feff}HostName=a.example;SharedAccessKeyName=service;SharedAccessKey=c2VjcmV0\r\n\r\nHostName=b\r\n";
+    insta::assert_snapshot!(reconcile(text.as_bytes()), @"error: an IoT hub's connection string has no SharedAccessKeyName; it takes HostName=...;SharedAccessKeyName=...;SharedAccessKey=... (value not shown)");
+    insta::assert_snapshot!(reconcile(b"H\0o\0s\0t\0\xff"), @"error: FILE: it is not UTF-8 text; save it as UTF-8");
+    insta::assert_snapshot!(reconcile(&vec![b' '; (1 << 20) + 1]), @"error: FILE: it is larger than 1048576 bytes");
+}
+
+#[test]
+fn a_time_that_reconcile_does_not_take_is_told_with_what_it_takes() {
+    for wrong in ["soon", "-5m", "9999999h"] {
+        let error = usage(&["reconcile", &format!("--grace={wrong}")]);
+        let wanted = format!(
+            "error: invalid value '{wrong}' for '--grace <TIME>': it takes a time from 0s to 8760h, for instance 90s, 15m or 2h"
+        );
+        assert!(error.starts_with(&wanted), "{error}");
+    }
+    let error = usage(&["reconcile", "--max-removals", "few"]);
+    assert!(error.contains("it takes a whole number, for instance 100"), "{error}");
+}
+
+#[test]
+fn doctor_says_which_setting_names_no_root_to_trust() {
+    let variables = [("ADT_SERVICE_URL", "https://localhost:1"), ("ADT_CA_FILE", "absent.pem")];
+    let (code, output, _) = run_with(&["doctor"], &variables);
+    assert_eq!(code, 1);
+    let wanted = "PROBLEM  trusted roots: ADT_CA_FILE absent.pem: No such file or directory (os error 2)\n         -> name a PEM file with the root to trust, or leave the setting out\n";
+    assert!(output.contains(wanted), "{output}");
+}
+
 /// `map-test` of a message on standard input.
 fn map_test(arguments: &[&str], message: &[u8]) -> (i32, String) {
     let mut command = handler(&["map-test"], &[]);

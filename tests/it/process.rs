@@ -62,7 +62,20 @@ fn a_port_that_is_taken_ends_the_process() {
     let port = taken.local_addr().unwrap().port().to_string();
     let ended = output(&[], &[ADT, ("FUNCTIONS_CUSTOMHANDLER_PORT", &port)]);
     assert_eq!(ended.status.code(), Some(1));
-    assert!(text(&ended.stderr).starts_with(&format!("cannot listen on 127.0.0.1:{port}")));
+    let told = text(&ended.stderr);
+    assert!(told.starts_with(&format!("cannot listen on 127.0.0.1:{port}")), "{told}");
+    assert!(told.contains("set FUNCTIONS_CUSTOMHANDLER_PORT to a free port"), "{told}");
+}
+
+#[test]
+fn an_identity_endpoint_that_is_no_address_is_a_wrong_setting() {
+    let identity = [("IDENTITY_ENDPOINT", "nowhere"), ("IDENTITY_HEADER", "hunter2")];
+    let free = Port::free();
+    let port = free.number.to_string();
+    let ended = output(&[], &[ADT, identity[0], identity[1], ("FUNCTIONS_CUSTOMHANDLER_PORT", &port)]);
+    assert_eq!(ended.status.code(), Some(78));
+    let told = text(&ended.stderr);
+    assert!(told.contains("IDENTITY_ENDPOINT") && !told.contains("hunter2"), "{told}");
 }
 
 #[test]

@@ -62,6 +62,21 @@ pub(super) struct Letter {
     pub(super) reason: String,
 }
 
+/// Whether a file is there and can be read. What is no plain file is read only once, as pipes can be.
+///
+/// # Errors
+/// [`DocumentError::Read`], [`DocumentError::Folder`].
+pub(super) fn check(path: &Path) -> Result<(), DocumentError> {
+    let kind = std::fs::metadata(path)?.file_type();
+    if kind.is_dir() {
+        return Err(DocumentError::Folder);
+    }
+    if kind.is_file() {
+        File::open(path)?;
+    }
+    Ok(())
+}
+
 /// Reads a document.
 ///
 /// # Errors

@@ -113,7 +113,10 @@ async fn a_dry_run_of_replay_asks_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_that_can_apply_nothing_says_why_at_once() {
     let site = Site::start().await;
-    let refused = handler(&site, &["replay", "any.json"], &[("IDENTITY_HEADER", "wrong")]).await;
+    // Only a file that is there is worth a token.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let arguments = ["replay", file.path().to_str().unwrap()];
+    let refused = handler(&site, &arguments, &[("IDENTITY_HEADER", "wrong")]).await;
     assert_eq!((refused.code, refused.output.as_str()), (2, ""), "{refused:?}");
     assert!(refused.errors.starts_with("error: Azure Digital Twins: no access token: "), "{refused:?}");
     assert!(refused.errors.ends_with("handler doctor says more\n"), "{refused:?}");
@@ -191,7 +194,7 @@ async fn the_doctor_says_what_to_do_about_a_broken_setup() {
         ("ADT_SERVICE_URL", "http://insecure", "ADT_SERVICE_URL is \"http://insecure\"; it takes the https URL"),
         ("IDENTITY_HEADER", "wrong", "-> switch the app's managed identity on"),
         ("ADT_CA_FILE", "", "-> name the PEM file of whoever vouches for it in ADT_CA_FILE"),
-        ("ADT_CA_FILE", "/absent/ca.pem", "credentials: ADT_CA_FILE /absent/ca.pem: "),
+        ("ADT_CA_FILE", "/absent/ca.pem", "trusted roots: ADT_CA_FILE /absent/ca.pem: "),
         ("ADT_SERVICE_URL", dead.as_str(), "-> check the host in ADT_SERVICE_URL"),
         ("TELEMETRY_MAPPING_FILE", "/absent/mapping.json", "mapping: TELEMETRY_MAPPING_FILE /absent/mapping.json: "),
     ] {
@@ -214,4 +217,20 @@ async fn the_doctor_tells_roles_apart() {
     assert!(lines.iter().any(|line| line.starts_with("ok") && line.ends_with("allows to read twins")), "{lines:?}");
     assert!(lines.iter().any(|line| line.starts_with("PROBLEM") && line.contains("cannot write twins")), "{lines:?}");
     assert!(found.output.contains("Azure Digital Twins Data Owner"), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roots_to_trust_are_read_as_editors_on_windows_save_them() {
+    let site = Site::start().await;
+    let pem = std::fs::read_to_string(&site.running.endpoints().ca_file).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    let lines: String = pem.lines().map(|line| format!("{line}\r\n")).collect();
+    std::fs::write(&file, format!("\u{feff}{lines}")).unwrap();
+    let ended = handler(&site, &["doctor"], &[("ADT_CA_FILE", file.to_str().unwrap())]).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    // Sparse: it takes no room on the disk.
+    std::fs::File::create(&file).unwrap().set_len(33 << 20).unwrap();
+    let ended = handler(&site, &["doctor"], &[("ADT_CA_FILE", file.to_str().unwrap())]).await;
+    assert!(ended.code == 1 && ended.output.contains("it is larger than 33554432 bytes"), "{ended:?}");
 }
