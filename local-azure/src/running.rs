@@ -90,7 +90,10 @@ pub struct Running {
     endpoints: Endpoints,
     services: Services,
     parts: Vec<Part>,
+    /// Nothing new begins.
     shutdown: CancellationToken,
+    /// What handlers call ends too: they are dead by then.
+    handlers_ended: CancellationToken,
     tasks: TaskTracker,
 }
 
@@ -118,13 +121,14 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let app_settings = endpoints.app_settings().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let services = Services::start(&config, tokens, app_settings, webhook, &shutdown)?;
 
-    let running = Running { endpoints, services, parts: config.parts.clone(), shutdown, tasks: TaskTracker::new() };
+    let (parts, handlers_ended) = (config.parts.clone(), CancellationToken::new());
+    let running = Running { endpoints, services, parts, shutdown, handlers_ended, tasks: TaskTracker::new() };
     running.serve_https(https, &tls).map_err(StartError::Listen)?;
     running.serve_mqtt(mqtt, TlsAcceptor::from(tls));
     if let Some(functions) = functions {
-        running.serve_plain(functions, running.services.functions.router());
+        running.serve_plain(functions, running.services.functions.router(), &running.shutdown);
     }
-    running.serve_plain(control, running.control_router(&config));
+    running.serve_plain(control, running.control_router(&config), &running.handlers_ended);
     running.compact_when_grown();
     running.services.feed.pass_on(&running.services, &running.tasks, &running.shutdown);
     if let Err(error) = running.services.functions.ready().await {
@@ -179,7 +183,12 @@ impl Running {
     pub async fn stop(self) {
         self.shutdown.cancel();
         self.tasks.close();
-        let ended = async { tokio::join!(self.tasks.wait(), self.services.functions.stopped()) };
+        let ended = async {
+            // An invocation that is running ends as it would have: Azure Digital Twins and the identity are still there.
+            self.services.functions.stopped().await;
+            self.handlers_ended.cancel();
+            self.tasks.wait().await;
+        };
         if tokio::time::timeout(GRACE, ended).await.is_err() {
             tracing::warn!("not everything ended within {} ms; it is cut off", GRACE.as_millis());
         }
@@ -221,7 +230,7 @@ impl Running {
             mqtt: mqtt::router(self.mqtt_services(), self.shutdown.clone(), self.tasks.clone()),
         });
         for listener in loopback.listeners {
-            self.serve(TlsListener::new(listener, Arc::clone(tls))?, router.clone());
+            self.serve(TlsListener::new(listener, Arc::clone(tls))?, router.clone(), &self.handlers_ended);
         }
         Ok(())
     }
@@ -243,24 +252,24 @@ impl Running {
         }
     }
 
-    fn serve_plain(&self, loopback: Loopback, router: Router) {
+    fn serve_plain(&self, loopback: Loopback, router: Router, until: &CancellationToken) {
         for listener in loopback.listeners {
-            self.serve(listener, router.clone());
+            self.serve(listener, router.clone(), until);
         }
     }
 
-    fn serve<L>(&self, listener: L, router: Router)
+    fn serve<L>(&self, listener: L, router: Router, until: &CancellationToken)
     where
         L: axum::serve::Listener,
         L::Io: front::Connection,
         L::Addr: std::fmt::Debug,
     {
-        let shutdown = self.shutdown.clone();
+        let until = until.clone();
         let service = router.layer(middleware::from_fn(front::sever_unanswered));
         let service = service.into_make_service_with_connect_info::<front::Line>();
         self.tasks.spawn(async move {
             let listener = front::Severable(listener);
-            let server = axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned());
+            let server = axum::serve(listener, service).with_graceful_shutdown(until.cancelled_owned());
             if let Err(error) = server.await {
                 tracing::warn!(%error, "a server ended");
             }
@@ -271,6 +280,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.shutdown.cancel();
+        self.handlers_ended.cancel();
     }
 }
 

@@ -3,8 +3,10 @@
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use device_simulator::Telemetry;
+use local_azure::gate::{Effect, Fault, Service};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -114,4 +116,36 @@ async fn events_wait_while_azure_digital_twins_is_down_and_none_becomes_a_dead_l
     assert_eq!(site.dead_letters().await, Vec::<Value>::new());
     let lost = site.outcomes(TELEMETRY).into_iter().chain(site.outcomes(LIFECYCLE));
     assert!(lost.into_iter().all(|(name, _)| name != "dead_letters"));
+}
+
+/// Whether a batch that is being applied when everything is asked to stop is applied.
+async fn stopped_in_the_middle_of_a_batch() -> bool {
+    let site = Site::start().await;
+    let pump = site.register("pump-1").await;
+    let services = site.running.services();
+    let (mut fired, mut invocations) = (services.gate.fired(), services.functions.invocations());
+    // The first of several calls takes its time; after it the handler calls again.
+    let slow = Effect::Delay(Duration::from_millis(50));
+    site.running.faults().inject(Fault::new(Service::DigitalTwins, slow).times(1)).unwrap();
+    site.send(&pump, [temperature(1.0)]).await;
+    fired.recv().await.unwrap();
+    site.running.stop().await;
+    loop {
+        match invocations.try_recv() {
+            Ok(invocation) if invocation.function == TELEMETRY => return invocation.failure.is_none(),
+            Ok(_) => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+/// A stop waits for a second; a machine that is busy for so long may need another try.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_in_flight_is_applied_before_what_the_handler_calls_stops() {
+    for _ in 0..5 {
+        if stopped_in_the_middle_of_a_batch().await {
+            return;
+        }
+    }
+    panic!("the handler was left without Azure Digital Twins");
 }
