@@ -25,7 +25,7 @@ use crate::iot_hub::{Address, CloudMessage, DeviceId, Error, IotHub};
 const BODY_BYTES: usize = 512 * 1024;
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a JSON object with deviceId and body")]
 struct Order {
     device_id: DeviceId,
     #[serde(default)]

@@ -20,10 +20,12 @@ pub(super) async fn guard(request: Request, next: Next) -> Response {
 
 /// Whether a request names this machine as its `Host` and has no `Origin` but of this machine.
 pub(crate) fn is_local(headers: &HeaderMap) -> bool {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host_is_local = host.is_some_and(|host| loopback(&format!("http://{host}/")));
+    let mut hosts = headers.get_all(header::HOST).iter();
     let mut origins = headers.get_all(header::ORIGIN).iter();
-    host_is_local && origins.all(|origin| origin.to_str().is_ok_and(loopback))
+    // With several hosts, nobody knows which one is meant.
+    headers.contains_key(header::HOST)
+        && hosts.all(|host| host.to_str().is_ok_and(|host| loopback(&format!("http://{host}/"))))
+        && origins.all(|origin| origin.to_str().is_ok_and(loopback))
 }
 
 fn loopback(url: &str) -> bool {
@@ -67,5 +69,8 @@ mod tests {
             assert!(!is_local(&headers(host, origin)), "{host} {origin:?}");
         }
         assert!(!is_local(&HeaderMap::new()));
+        let mut two = headers("localhost:8080", None);
+        two.append(header::HOST, HeaderValue::from_static("example.com"));
+        assert!(!is_local(&two));
     }
 }

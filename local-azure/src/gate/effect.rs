@@ -100,7 +100,7 @@ enum Moment {
 
 /// An effect as JSON.
 #[derive(Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default, expecting = "an effect, such as {\"status\": 503}")]
 pub(super) struct WrittenEffect {
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,

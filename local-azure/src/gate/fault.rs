@@ -161,7 +161,7 @@ impl Fault {
 
 /// A fault as JSON.
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a JSON object, as in docs/faults.md")]
 struct Written {
     service: Service,
     #[serde(default = "every")]
