@@ -239,7 +239,9 @@ pub(crate) fn load_graph(graph: &Graph, digital_twins: &DigitalTwins) -> Result<
     let models: Result<Vec<Value>, _> = compiled_app::MODELS.iter().map(|model| serde_json::from_str(model)).collect();
     let models = models.map_err(|error| refused(error.to_string()))?;
     digital_twins.upload_models(&models).map_err(|error| refused(error.to_string()))?;
-    let graph: Value = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
+    // Editors on Windows put a byte order mark at the start.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let graph: Value = serde_json::from_str(text).map_err(|error| refused(error.to_string()))?;
     digital_twins.load_graph(&graph).map_err(|error| refused(error.to_string()))?;
     digital_twins.show_to_queries();
     Ok(())

@@ -59,16 +59,16 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Azure Digital Twins, IoT Hub and DPS, over TLS [default: 8443]
-    #[arg(long, global = true, value_name = "PORT")]
+    #[arg(long, global = true, value_name = "PORT", value_parser = port)]
     https_port: Option<u16>,
     /// DPS and IoT Hub for devices: MQTT over TLS [default: 8883]
-    #[arg(long, global = true, value_name = "PORT")]
+    #[arg(long, global = true, value_name = "PORT", value_parser = port)]
     mqtt_port: Option<u16>,
     /// The Functions host [default: 7071]
-    #[arg(long, global = true, value_name = "PORT")]
+    #[arg(long, global = true, value_name = "PORT", value_parser = port)]
     functions_port: Option<u16>,
     /// Control API and managed identity endpoint [default: 8080]
-    #[arg(long, global = true, value_name = "PORT")]
+    #[arg(long, global = true, value_name = "PORT", value_parser = port)]
     control_port: Option<u16>,
     /// Let the system choose every port, with keys of this run only
     #[arg(long, global = true, conflicts_with_all = ["https_port", "mqtt_port", "functions_port", "control_port"])]
@@ -188,6 +188,10 @@ impl Options {
     }
 }
 
+fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| "takes a port, 1 to 65535, or 0 for one that the system chooses".to_owned())
+}
+
 /// Each is a process; more than a machine can bear is a mistake.
 fn instances(text: &str) -> Result<NonZeroUsize, String> {
     text.parse()
@@ -284,7 +288,10 @@ mod tests {
 
     #[test]
     fn what_an_option_does_not_take_is_refused() {
+        let refused = Arguments::try_parse_from(["local-azure", "--https-port", "https"]).unwrap_err().to_string();
+        assert!(refused.contains("'--https-port <PORT>': takes a port, 1 to 65535"), "{refused}");
         for line in [
+            "--mqtt-port 65536",
             "--partitions 0",
             "--partitions 33",
             "--instances 0",

@@ -1,7 +1,8 @@
 //! `local-azure exec -- CMD ...`.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
+    io,
     process::{ExitCode, ExitStatus},
 };
 
@@ -12,8 +13,13 @@ use tokio::process::{Child, Command};
 use super::{
     arguments::Options,
     interrupt::{Interrupt, Interrupts},
-    up,
+    screen, up,
 };
+
+/// There is no such command, as with shells and `env`.
+const NOT_FOUND: u8 = 127;
+/// There is, and it cannot be run.
+const NOT_RUN: u8 = 126;
 
 /// Runs the command within a local-azure of its own; the exit code is the command's.
 pub(super) async fn run(config: Config, options: &Options, command: &[OsString]) -> anyhow::Result<ExitCode> {
@@ -27,14 +33,23 @@ pub(super) async fn run(config: Config, options: &Options, command: &[OsString])
         .args(arguments)
         .envs(running.endpoints().environment(Some(endpoints_file)))
         .kill_on_drop(true)
-        .spawn()
-        .with_context(|| format!("cannot start {}: is it installed and on the PATH?", program.display()));
-    let status = match child {
-        Ok(child) => wait(child, &mut interrupts).await,
-        Err(error) => Err(error),
+        .spawn();
+    let ended = match child {
+        Ok(child) => wait(child, &mut interrupts).await.map(exit_code),
+        Err(error) => Ok(not_started(program, &error)),
     };
     running.stop().await;
-    Ok(exit_code(status?))
+    ended
+}
+
+/// Says why the command does not run, and what to do.
+fn not_started(program: &OsStr, error: &io::Error) -> ExitCode {
+    let (advice, code) = match error.kind() {
+        io::ErrorKind::NotFound => ("is it installed and on the PATH, or its path right?", NOT_FOUND),
+        _ => ("name a program that this user may run", NOT_RUN),
+    };
+    screen::error(&anyhow::anyhow!("cannot start {:?}: {error}; {advice}", program.display().to_string()));
+    ExitCode::from(code)
 }
 
 /// Ctrl-C reaches the command as well as us: it ends by itself, and says how. A signal for us alone ends both.

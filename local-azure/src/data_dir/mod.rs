@@ -114,6 +114,9 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError`]; the folder stays as it was.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        if path.is_file() {
+            return Err(at(path)(io::Error::new(io::ErrorKind::NotADirectory, "it is a file; name a folder")));
+        }
         fs::create_dir_all(path).map_err(at(path))?;
         check_format(path)?;
         let lock = lock(path)?;

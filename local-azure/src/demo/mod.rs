@@ -28,6 +28,12 @@ pub trait Narrator {
 /// The story does not come true here.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
+    /// Devices have registered already.
+    #[error(
+        "the demo begins where no device has registered yet, and here {0} did: leave out --data-dir, or name an empty \
+         folder"
+    )]
+    NotNew(usize),
     /// Its clients cannot be set up.
     #[error("the demo cannot begin: {0}")]
     Stage(#[from] StageError),
@@ -56,6 +62,10 @@ impl<E: std::fmt::Display> From<E> for Reason {
 /// # Errors
 /// [`DemoError`] with the first step that is not true.
 pub async fn tell(running: &Running, narrator: &mut dyn Narrator) -> Result<(), DemoError> {
+    match running.services().dps.count() {
+        0 => {}
+        some => return Err(DemoError::NotNew(some)),
+    }
     let stage = Stage::set(running)?;
     let mut story = Story { narrator };
     story.step("the models and the sample graph are in Azure Digital Twins", steps::sample_graph(&stage)).await?;

@@ -139,12 +139,16 @@ async fn what_cannot_be_used_is_named_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("graph.json"), "[").unwrap();
     fs::write(folder.path().join("thesis.txt"), "").unwrap();
+    let missing_folder = format!("there is no folder {}", Path::new("nowhere").display());
     for (arguments, named) in [
         (["--graph", "nowhere.json"], "nowhere.json"),
         (["--graph", "graph.json"], "graph.json"),
         (["--app-root", "nowhere"], "nowhere"),
         (["--handler", "./nowhere"], "nowhere"),
         (["--data-dir", "."], "--data-dir"),
+        (["--data-dir", "thesis.txt"], "it is a file; name a folder"),
+        (["--env-file", "."], "--env-file .: it is a folder; name a file in it"),
+        (["--endpoints-file", "nowhere/endpoints.json"], missing_folder.as_str()),
     ] {
         let output = local_azure(folder.path()).args(["up", "--free-ports"]).args(arguments).output();
         let output = timeout(PATIENCE, output).await.unwrap().unwrap();
@@ -156,6 +160,18 @@ async fn what_cannot_be_used_is_named_in_one_line() {
     }
 }
 
+#[tokio::test]
+async fn a_graph_may_come_from_an_editor_on_windows() {
+    let folder = tempfile::tempdir().unwrap();
+    let twin = r#"{"$dtId":"hall","$metadata":{"$model":"dtmi:contosocom:DigitalTwins:Space;1"}}"#;
+    fs::write(folder.path().join("graph.json"), format!("\u{feff}{{\"twins\":[{twin}]}}\r\n")).unwrap();
+    let program = std::env::current_exe().unwrap();
+    let output =
+        local_azure(folder.path()).args(["exec", "--graph", "graph.json", "--"]).arg(program).arg("--list").output();
+    let output = timeout(PATIENCE, output).await.unwrap().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn exec_sets_the_environment_and_ends_with_the_commands_code() {
@@ -164,10 +180,43 @@ async fn exec_sets_the_environment_and_ends_with_the_commands_code() {
         r#"test -n "$ADT_SERVICE_URL" && test -f "$ADT_CA_FILE" && test -f "$LOCAL_AZURE_ENDPOINTS" && exit 7"#;
     let status = local_azure(folder.path()).args(["exec", "--", "sh", "-c", script]).status();
     assert_eq!(timeout(PATIENCE, status).await.unwrap().unwrap().code(), Some(7));
-    let output = local_azure(folder.path()).args(["exec", "--", "no-such-program"]).output();
-    let output = timeout(PATIENCE, output).await.unwrap().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("no-such-program"));
+    let status = local_azure(folder.path()).args(["exec", "--", "sh", "-c", "kill -KILL $$"]).status();
+    assert_eq!(timeout(PATIENCE, status).await.unwrap().unwrap().code(), Some(128 + 9));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn exec_ends_as_a_shell_would_with_a_command_that_cannot_be_started() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("text"), "no program").unwrap();
+    for (command, code, advice) in [
+        ("no-such-program", 127, "is it installed and on the PATH"),
+        ("", 127, "is it installed and on the PATH"),
+        ("./text", 126, "name a program that this user may run"),
+        (".", 126, "name a program that this user may run"),
+    ] {
+        let output = local_azure(folder.path()).args(["exec", "--", command]).output();
+        let output = timeout(PATIENCE, output).await.unwrap().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{command}: {text}");
+        let told = format!("local-azure: cannot start \"{command}\": ");
+        assert!(text.starts_with(&told) && text.contains(advice) && text.lines().count() == 1, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_demo_where_devices_have_registered_before_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = async || {
+        let output = local_azure(folder.path()).args(["demo", "--exit", "--free-ports", "--data-dir", "data"]).output();
+        let output = timeout(PATIENCE, output).await.unwrap().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, text) = demo().await;
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = demo().await;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("no device has registered yet, and here 2 did: leave out --data-dir"), "{text}");
 }
 
 #[tokio::test]
