@@ -48,9 +48,17 @@ fn main() -> ExitCode {
         Command::Neighbor => block_on(async { Box::pin(neighbor::run()).await.map(|()| ExitCode::SUCCESS) }),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("{error:#}");
+        eprintln!("{}", on_one_line(&error));
         ExitCode::FAILURE
     })
+}
+
+/// An error with its causes; those that are told already are not repeated.
+fn on_one_line(error: &anyhow::Error) -> String {
+    let texts = error.chain().map(ToString::to_string);
+    texts
+        .reduce(|told, cause| if told.contains(&cause) { told } else { format!("{told}: {cause}") })
+        .unwrap_or_default()
 }
 
 fn block_on(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {

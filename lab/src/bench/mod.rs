@@ -130,6 +130,9 @@ pub struct Report {
 pub async fn run(options: Options, mut progress: impl FnMut(&Row)) -> anyhow::Result<Report> {
     let Options { handler, json, hello, only, quick } = options;
     anyhow::ensure!(handler.is_file(), "there is no handler {}; build it with --profile dist", handler.display());
+    if let Some(path) = &json {
+        ensure_can_be_written(path)?;
+    }
     let cores = thread::available_parallelism()?.get();
     progress(&Row::new("cores", cores.to_string()));
     let mut report =
@@ -151,6 +154,12 @@ pub async fn run(options: Options, mut progress: impl FnMut(&Row)) -> anyhow::Re
         write(&path, &report)?;
     }
     Ok(report)
+}
+
+/// Before minutes go into figures that nobody would get to see.
+fn ensure_can_be_written(path: &Path) -> anyhow::Result<()> {
+    let opened = fs::OpenOptions::new().append(true).create(true).open(path);
+    opened.map(drop).with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn write(path: &Path, report: &Report) -> anyhow::Result<()> {

@@ -33,7 +33,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 pub use self::{
@@ -59,8 +58,8 @@ pub struct Options {
     scenario: Scenario,
     /// How long: in chaos half of it with handlers being killed, half without; in an outage how long it lasts [default:
     /// 20, of an outage 3]
-    #[arg(long, value_name = "N")]
-    minutes: Option<f64>,
+    #[arg(long, value_name = "N", value_parser = minutes)]
+    minutes: Option<Duration>,
     /// Decides what is tried [default: chosen now, and printed]
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
@@ -73,6 +72,13 @@ pub struct Options {
     /// The handler [default: the one compiled into this program]
     #[arg(long, value_name = "PATH")]
     handler: Option<PathBuf>,
+}
+
+/// In no time nothing is tried, and so nothing violated.
+fn minutes(text: &str) -> Result<Duration, String> {
+    let time = text.parse().ok().and_then(|minutes: f64| Duration::try_from_secs_f64(minutes * 60.0).ok());
+    time.filter(|time| (Duration::from_secs(1)..=Duration::from_hours(24 * 7)).contains(time))
+        .ok_or_else(|| "it takes a number of minutes, from a second (0.02) to a week (10080)".to_owned())
 }
 
 /// What goes wrong.
@@ -96,9 +102,7 @@ pub async fn run(options: Options, mut say: impl FnMut(String)) -> anyhow::Resul
     };
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     let (devices, instances) = (usize::from(devices), NonZeroUsize::from(instances));
-    let time = |default: f64| {
-        Duration::try_from_secs_f64(minutes.unwrap_or(default) * 60.0).context("--minutes is no number of minutes")
-    };
+    let time = |default: u64| minutes.unwrap_or(Duration::from_mins(default));
     let mut violations = 0;
     let mut conclude = |report: Report, say: &mut dyn FnMut(String)| {
         violations += report.violations.len();
@@ -106,7 +110,7 @@ pub async fn run(options: Options, mut say: impl FnMut(String)) -> anyhow::Resul
     };
     match scenario {
         Scenario::Chaos => {
-            let duration = time(20.0)? / 2;
+            let duration = time(20) / 2;
             for kill_every in [Some(KILL_EVERY), None] {
                 let killed = if kill_every.is_some() { "killed every 5 s" } else { "not killed" };
                 say(format!(
@@ -117,7 +121,7 @@ pub async fn run(options: Options, mut say: impl FnMut(String)) -> anyhow::Resul
             }
         }
         Scenario::Outage => {
-            let down = time(3.0)?;
+            let down = time(3);
             say(format!("seed {seed}: {devices} devices, Azure Digital Twins is down for {down:?}"));
             let outage = Outage { handler, instances, seed, devices, before: BEFORE_OUTAGE, down };
             conclude(Box::pin(outage.run()).await?, &mut say);
