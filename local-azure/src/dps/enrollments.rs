@@ -19,6 +19,16 @@ struct Individual {
     enrollment: Enrollment,
 }
 
+impl EnrollmentName {
+    /// What enrollments of one kind are in the order of.
+    pub(super) fn key(&self) -> String {
+        match self {
+            Self::Group(id) => id.clone(),
+            Self::Individual(id) => id.lower(),
+        }
+    }
+}
+
 impl Enrollments {
     /// The enrollment of this name.
     pub fn get(&self, name: &EnrollmentName) -> Option<&Enrollment> {

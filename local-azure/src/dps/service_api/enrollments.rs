@@ -189,12 +189,12 @@ fn shown<'s>(
     all: impl Iterator<Item = (EnrollmentName, &'s Enrollment)>,
     kind: &'static str,
 ) -> Response {
-    listed(page(headers, all.map(|(name, enrollment)| dps.show(&name, enrollment))), kind)
+    listed(page(headers, all.map(|(name, enrollment)| (name.key(), dps.show(&name, enrollment)))), kind)
 }
 
 /// A page with the headers that tell what it holds and whether there is more.
-pub(super) fn listed((items, more): (Vec<Value>, Option<usize>), kind: &'static str) -> Response {
-    let continuation = more.map(|from| [("x-ms-continuation", from.to_string())]);
+pub(super) fn listed((items, more): (Vec<Value>, Option<String>), kind: &'static str) -> Response {
+    let continuation = more.map(|last| [("x-ms-continuation", last)]);
     ([("x-ms-item-type", kind)], continuation.map(axum::response::AppendHeaders), Json(Value::from(items)))
         .into_response()
 }

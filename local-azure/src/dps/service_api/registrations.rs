@@ -14,7 +14,9 @@ use super::{
     enrollments::listed,
     request::{About, page},
 };
-use crate::dps::{Dps, EnrollmentName, RegistrationId, answer, operation::Operation, registration::Change};
+use crate::dps::{
+    Dps, EnrollmentName, Registration, RegistrationId, answer, operation::Operation, registration::Change,
+};
 
 /// Whose registration the path names.
 fn device(name: EnrollmentName) -> Result<RegistrationId, Error> {
@@ -67,7 +69,8 @@ pub(super) async fn query(
                 return Err(Error::GroupNotFound(name.as_str().to_owned()));
             }
             let under = state.registrations().filter(|record| record.enrollment.as_ref() == Some(&name));
-            let shown = under.map(|record| answer::registration_state(record, record.last_outcome()));
+            let show = |record: &Registration| answer::registration_state(record, record.last_outcome());
+            let shown = under.map(|record| (record.id.lower(), show(record)));
             Ok(listed(page(&headers, shown), "deviceRegistration"))
         })
     })

@@ -87,15 +87,36 @@ pub(super) fn json(body: &[u8]) -> Result<Value, Error> {
     serde_json::from_slice(body).map_err(|error| Error::Invalid(format!("the body is not JSON: {error}")))
 }
 
-/// A page of a list: at most as many as `x-ms-max-item-count` says, behind as many as the continuation says, and the
-/// continuation of the next page.
-pub(super) fn page<T>(headers: &HeaderMap, all: impl Iterator<Item = T>) -> (Vec<T>, Option<usize>) {
+/// A page of a list that is in the order of its keys: at most as many as `x-ms-max-item-count` says, behind the key that
+/// the continuation names, whatever came and went since the page before; and the continuation of the next page.
+pub(super) fn page<T>(headers: &HeaderMap, all: impl Iterator<Item = (String, T)>) -> (Vec<T>, Option<String>) {
     const PAGE: usize = 1_000;
-    let number = |name| text(headers, name).and_then(|text| text.parse::<usize>().ok());
-    let size = number("x-ms-max-item-count").unwrap_or(PAGE).clamp(1, PAGE);
-    let from = number("x-ms-continuation").unwrap_or_default();
-    let mut rest = all.skip(from);
-    let items: Vec<T> = rest.by_ref().take(size).collect();
-    let more = rest.next().map(|_| from + items.len());
-    (items, more)
+    let size = text(headers, "x-ms-max-item-count").and_then(|text| text.parse::<usize>().ok());
+    let after = text(headers, "x-ms-continuation").unwrap_or_default();
+    // No key is empty.
+    let mut rest = all.skip_while(|(key, _)| key.as_str() <= after);
+    let page: Vec<(String, T)> = rest.by_ref().take(size.unwrap_or(PAGE).clamp(1, PAGE)).collect();
+    let more = rest.next().and(page.last()).map(|(key, _)| key.clone());
+    (page.into_iter().map(|(_, item)| item).collect(), more)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_and_goes_between_two_pages_moves_nothing_else() {
+        let look = |continuation: Option<String>, keys: &[&str]| {
+            let size = ("x-ms-max-item-count", Some("2".to_owned()));
+            let headers = [size, ("x-ms-continuation", continuation)].into_iter();
+            let headers = headers.filter_map(|(name, value)| Some((name.parse().unwrap(), value?.parse().unwrap())));
+            let (items, more) = page(&headers.collect(), keys.iter().map(|key| ((*key).to_owned(), (*key).to_owned())));
+            (items.join(" "), more)
+        };
+        let (first, more) = look(None, &["a", "b", "c", "d", "e"]);
+        assert_eq!((first.as_str(), more.as_deref()), ("a b", Some("b")));
+        let (second, more) = look(more, &["aa", "c", "d", "e"]);
+        assert_eq!((second.as_str(), more.as_deref()), ("c d", Some("d")));
+        assert_eq!(look(more, &["aa", "b", "c", "e"]), ("e".to_owned(), None));
+    }
 }
