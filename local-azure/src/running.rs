@@ -179,7 +179,8 @@ impl Running {
         self.services.reset().await
     }
 
-    /// Stops everything and waits until it has ended: no process, connection or listener is left.
+    /// Stops everything and waits until it has ended: no process, connection or listener is left, and the folder of
+    /// `--data-dir` is free.
     pub async fn stop(self) {
         self.shutdown.cancel();
         self.tasks.close();
@@ -191,6 +192,9 @@ impl Running {
         };
         if tokio::time::timeout(GRACE, ended).await.is_err() {
             tracing::warn!("not everything ended within {} ms; it is cut off", GRACE.as_millis());
+        }
+        if let Some(data_dir) = &self.services.data_dir {
+            data_dir.close();
         }
     }
 

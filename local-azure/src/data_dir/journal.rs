@@ -13,6 +13,9 @@ use tokio::sync::Notify;
 
 use super::{DataDirError, SEGMENT_BYTES, at};
 
+/// Another process may be at work in the folder by then.
+const CLOSED: &str = "local-azure has stopped";
+
 /// The changes of one decision.
 #[derive(Debug)]
 pub(super) struct Record {
@@ -76,8 +79,8 @@ struct Segment {
     number: u64,
     file: File,
     bytes: u64,
-    /// A write failed half-way and could not be taken back: a line behind it would not be read.
-    is_torn: bool,
+    /// Why nothing can be written any more, where that is so: a line would not be read.
+    end: Option<&'static str>,
 }
 
 impl Segment {
@@ -88,7 +91,7 @@ impl Segment {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(file(path, number))?;
-        Ok(Self { number, file, bytes: 0, is_torn: false })
+        Ok(Self { number, file, bytes: 0, end: None })
     }
 }
 
@@ -100,12 +103,12 @@ impl Writer {
 
     fn append(&self, line: &[u8]) -> io::Result<()> {
         let mut segment = self.segment.lock().unwrap_or_else(PoisonError::into_inner);
-        if segment.is_torn {
-            return Err(io::Error::other("an earlier write failed half-way"));
+        if let Some(end) = segment.end {
+            return Err(io::Error::other(end));
         }
         if let Err(error) = segment.file.write_all(line) {
             let whole = segment.bytes;
-            segment.is_torn = segment.file.set_len(whole).is_err();
+            segment.end = segment.file.set_len(whole).is_err().then_some("an earlier write failed half-way");
             return Err(error);
         }
         let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
@@ -116,9 +119,17 @@ impl Writer {
         Ok(())
     }
 
+    /// Writes no more.
+    pub(super) fn close(&self) {
+        self.segment.lock().unwrap_or_else(PoisonError::into_inner).end = Some(CLOSED);
+    }
+
     /// Goes on in a new file, and says its number.
     pub(super) fn next_segment(&self) -> io::Result<u64> {
         let mut segment = self.segment.lock().unwrap_or_else(PoisonError::into_inner);
+        if segment.end == Some(CLOSED) {
+            return Err(io::Error::other(CLOSED));
+        }
         *segment = Segment::create(&self.path, segment.number + 1)?;
         Ok(segment.number)
     }

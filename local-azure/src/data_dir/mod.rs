@@ -91,7 +91,7 @@ pub struct DataDir {
     writer: Arc<Writer>,
     snapshots: Mutex<Vec<(String, Snapshot)>>,
     /// Held for as long as the folder is used.
-    _lock: File,
+    lock: File,
 }
 
 /// What the folder has of one state.
@@ -128,7 +128,7 @@ impl DataDir {
         let is_new = numbers.snapshot.is_none();
         let writer = Writer::begin(path, numbers.next()).map_err(at(path))?;
         let snapshots = Mutex::default();
-        Ok(Self { path: path.to_owned(), is_new, found, writer: Arc::new(writer), snapshots, _lock: lock })
+        Ok(Self { path: path.to_owned(), is_new, found, writer: Arc::new(writer), snapshots, lock })
     }
 
     /// Whether nothing was kept there before.
@@ -172,8 +172,9 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError`]; what is kept is as good as before.
     pub fn compact(&self) -> Result<(), DataDirError> {
-        let number = self.writer.next_segment().map_err(at(&self.path))?;
+        // One at a time.
         let snapshots = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = self.writer.next_segment().map_err(at(&self.path))?;
         let damaged = |error: serde_json::Error| DataDirError::Damaged {
             path: self.path.clone(),
             reason: format!("a state cannot be written: {error}"),
@@ -182,6 +183,17 @@ impl DataDir {
             snapshots.iter().map(|(name, snapshot)| Ok((name.as_str(), snapshot()?))).collect();
         snapshot::write(&self.path, number, &kept.map_err(damaged)?).map_err(at(&self.path))?;
         snapshot::remove_before(&self.path, number).map_err(at(&self.path))
+    }
+
+    /// Gives the folder back, whoever still holds a store of it: nothing is kept from now on, so that another process
+    /// finds all that there will be.
+    pub(crate) fn close(&self) {
+        // A snapshot that is being written is written first.
+        let _snapshots = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
+        self.writer.close();
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!("{} is in use until this process ends: {error}", self.path.display());
+        }
     }
 
     /// Wakes whoever should call [`DataDir::compact`].

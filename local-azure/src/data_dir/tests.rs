@@ -137,3 +137,19 @@ fn a_folder_of_another_version_of_somebody_else_or_in_use_is_refused_with_a_clea
     fs::write(foreign.path().join("thesis.txt"), "").unwrap();
     assert!(matches!(DataDir::open(foreign.path()), Err(DataDirError::Foreign(_))));
 }
+
+#[test]
+fn a_folder_that_was_given_back_is_free_and_nothing_more_is_kept_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut dir = DataDir::open(folder.path()).unwrap();
+    let store = dir.store("a", Tally::default()).unwrap();
+    dir.compact().unwrap();
+    see(&store, 1);
+    assert!(matches!(DataDir::open(folder.path()), Err(DataDirError::InUse(_))));
+    dir.close();
+    let mut next = DataDir::open(folder.path()).unwrap();
+    assert_eq!(seen(&next.store("a", Tally::default()).unwrap()), [1]);
+    let late = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| see(&store, 2)));
+    assert!(late.is_err() && dir.compact().is_err());
+    assert_eq!(seen(&store), [1]);
+}
