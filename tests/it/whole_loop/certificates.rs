@@ -130,7 +130,7 @@ async fn a_device_with_a_certificate_gets_a_twin_and_its_telemetry_reaches_it() 
     site.caught_up().await;
     assert_eq!(site.twin("pump-7").await, None);
     assert_eq!(device.send(json!({ "Temperature": 22.5 })).await, StatusCode::UNAUTHORIZED);
-    let (log, shown) = (site.console().join("\n"), BASE64.encode(device.certificate.der()));
+    let (log, shown) = (site.console().await.join("\n"), BASE64.encode(device.certificate.der()));
     assert!(!log.contains(&shown), "the handler logs no certificates");
 }
 

@@ -119,7 +119,7 @@ async fn what_cannot_be_mended_by_asking_again_fails_at_once() {
     assert_eq!(site.running.services().digital_twins.twin_count(), twins);
     assert_eq!(site.running.services().iot_hubs[0].devices(), []);
 
-    let log = site.console().join("\n");
+    let log = site.console().await.join("\n");
     for reason in ["the device sent no payload", "ALLOCATION_MODELS", "somebody-else"] {
         assert!(log.contains(reason), "{reason} is not said in\n{log}");
     }

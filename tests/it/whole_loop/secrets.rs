@@ -41,7 +41,7 @@ async fn no_secret_gets_into_a_log_an_answer_or_a_dead_letter() {
     let unauthorized = reqwest::Client::new().post(webhook).body("{}").send().await.unwrap();
     assert_eq!(unauthorized.status(), 401);
     let mut seen = vec![
-        ("the console", site.console().join("\n")),
+        ("the console", site.console().await.join("\n")),
         ("the state", site.control("/control/state").await),
         ("the dead letters", site.control("/control/dead-letters").await),
         ("what the refused device hears", refused),

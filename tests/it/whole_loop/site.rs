@@ -307,8 +307,11 @@ impl Site {
         counts.iter().find(wanted).map_or(0, |count| count.count)
     }
 
-    /// Everything that handlers wrote.
-    pub fn console(&self) -> Vec<String> {
+    /// Everything that handlers wrote until now. They are killed: then nothing is on its way any more.
+    pub async fn console(&self) -> Vec<String> {
+        for instance in 0..self.running.instances().len() {
+            self.running.kill(instance).await.unwrap();
+        }
         let lines = self.running.services().functions.console().lines();
         lines.into_iter().map(|line| line.text).collect()
     }

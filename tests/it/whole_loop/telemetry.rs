@@ -106,7 +106,7 @@ async fn members_that_the_model_does_not_know_are_left_out_and_named_once() {
     assert_eq!(twin["Temperature"], 20.5);
     assert_eq!((twin.get("temprature"), twin.get("rpm")), (None, None));
     assert_eq!(site.dead_letters().await, Vec::<Value>::new());
-    let log = site.console();
+    let log = site.console().await;
     let warnings = |name: &str| log.iter().filter(|line| line.contains(name)).count();
     assert_eq!((warnings("temprature"), warnings("rpm")), (1, 1), "{log:#?}");
     assert!(log.iter().any(|line| line.contains("temprature") && line.contains("Temperature")), "{log:#?}");
@@ -264,7 +264,7 @@ async fn a_device_without_a_twin_is_left_out_or_kept_as_the_setting_says() {
     site.caught_up().await;
     assert_eq!(site.outcomes(TELEMETRY), counts([("noTwin", 2)]));
     assert_eq!(site.dead_letters().await, Vec::<Value>::new());
-    let warnings = site.console().iter().filter(|line| line.contains("stranger")).count();
+    let warnings = site.console().await.iter().filter(|line| line.contains("stranger")).count();
     assert_eq!(warnings, 1, "once for a device");
 
     let site = Site::with_settings(&[("TELEMETRY_WITHOUT_TWIN", "dead-letter")]).await;
