@@ -4,7 +4,8 @@ use std::{
     collections::VecDeque,
     ffi::OsString,
     io,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, TcpListener, UdpSocket},
+    ops::RangeInclusive,
     path::PathBuf,
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
@@ -12,7 +13,6 @@ use std::{
 };
 
 use tokio::{
-    net::TcpSocket,
     process::{Child, ChildStdin, Command},
     task::JoinSet,
     time::MissedTickBehavior,
@@ -145,19 +145,33 @@ pub(super) async fn answers(http: &reqwest::Client, port: u16) -> reqwest::Resul
 #[derive(Debug)]
 struct Port {
     number: u16,
-    /// Keeps the system from giving the port to somebody else before the process listens there. Linux lets two sockets
-    /// have a port that both are ready to share (`SO_REUSEADDR`, which servers set), while only one of them listens.
-    _reserved: Option<TcpSocket>,
+    /// Tells other local-azures, until the process has ended, that the port is taken: what listens there speaks TCP, so
+    /// that the number is free for UDP.
+    _reserved: UdpSocket,
 }
 
 impl Port {
+    /// Below the ports that Linux, macOS and Windows give to whoever wants any. One of those could be given to somebody
+    /// else before the process listens there, which would count as its crash.
+    const RANGE: RangeInclusive<u16> = 20_000..=32_767;
+    const TRIES: usize = 1_000;
+
     fn choose() -> io::Result<Self> {
-        let socket = TcpSocket::new_v4()?;
-        #[cfg(target_os = "linux")]
-        socket.set_reuseaddr(true)?;
-        socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
-        let number = socket.local_addr()?.port();
-        Ok(Self { number, _reserved: cfg!(target_os = "linux").then_some(socket) })
+        let mut last = io::ErrorKind::AddrInUse.into();
+        for _ in 0..Self::TRIES {
+            match Self::reserve(fastrand::u16(Self::RANGE)) {
+                Ok(port) => return Ok(port),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn reserve(number: u16) -> io::Result<Self> {
+        let reserved = UdpSocket::bind((Ipv4Addr::LOCALHOST, number))?;
+        // Whoever listens there now.
+        TcpListener::bind((Ipv4Addr::LOCALHOST, number))?;
+        Ok(Self { number, _reserved: reserved })
     }
 }
 
@@ -171,17 +185,25 @@ fn remember(last_words: &Mutex<VecDeque<String>>, line: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
-    #[cfg(target_os = "linux")]
-    #[tokio::test]
-    async fn a_port_is_free_for_the_process_that_it_was_chosen_for_and_for_nobody_who_takes_any() {
-        let port = Port::choose().unwrap();
-        let another = || Port::choose().unwrap();
-        // More than there are: sooner or later the system would give it out again.
-        assert!((0..50_000).all(|_| another().number != port.number));
-        let process = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port.number)).await.unwrap();
-        let connected = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port.number)).await.unwrap();
-        assert_eq!(process.accept().await.unwrap().1, connected.local_addr().unwrap());
+    #[test]
+    fn a_port_is_given_to_nobody_else_and_free_for_the_process() {
+        let ports: Vec<_> = (0..500).map(|_| Port::choose().unwrap()).collect();
+        let numbers: BTreeSet<_> = ports.iter().map(|port| port.number).collect();
+        assert_eq!(numbers.len(), ports.len());
+        for number in numbers {
+            assert!(Port::reserve(number).is_err(), "{number} is reserved");
+            TcpListener::bind((Ipv4Addr::LOCALHOST, number)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_port_where_somebody_listens_is_not_chosen() {
+        let somebody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let refused = Port::reserve(somebody.local_addr().unwrap().port()).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
     }
 }
