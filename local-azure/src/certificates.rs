@@ -15,7 +15,7 @@ use rcgen::{
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, date_time_ymd,
 };
 use rustls::ServerConfig;
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _};
 
 use crate::x509::ProofOfPossession;
 
@@ -56,6 +56,15 @@ pub enum CertificateError {
         /// What the parser said.
         source: rcgen::Error,
     },
+    /// One of the two files is missing.
+    #[error("there is no {0}, but the file that belongs to it; delete the folder and a new authority is made")]
+    Incomplete(PathBuf),
+    /// The stored certificate is not one that we wrote.
+    #[error(
+        "{0} does not hold the certificate of the key beside it; delete the folder that holds them and a new authority is \
+         made"
+    )]
+    Certificate(PathBuf),
     /// A certificate could not be made, for instance for a host name that is none.
     #[error("cannot make a certificate: {0}; check the names in --hub-names")]
     Make(#[from] rcgen::Error),
@@ -81,13 +90,22 @@ impl Authority {
     /// When the folder cannot be written or holds something else.
     pub fn open(folder: &Path) -> Result<Self, CertificateError> {
         let home = folder.join("ca");
-        if !home.join("ca.pem").is_file() {
+        let (file, key_file) = (home.join("ca.pem"), home.join("ca-key.pem"));
+        if !file.is_file() {
             Self::make(folder, &home)?;
         }
-        let key_file = home.join("ca-key.pem");
+        // The two come into the folder at once.
+        if !key_file.exists() {
+            return Err(CertificateError::Incomplete(key_file));
+        }
         let pem = fs::read_to_string(&key_file).map_err(at(&key_file))?;
         let key = KeyPair::from_pem(&pem).map_err(|source| CertificateError::Key { path: key_file, source })?;
-        let file = home.join("ca.pem");
+        let certificate = CertificateDer::from_pem_file(&file).ok();
+        let is_of_key =
+            |der: &CertificateDer| der.windows(key.public_key_raw().len()).any(|part| part == key.public_key_raw());
+        if !certificate.as_ref().is_some_and(is_of_key) {
+            return Err(CertificateError::Certificate(file));
+        }
         let file = fs::canonicalize(&file).map_err(at(&file))?;
         Ok(Self { key, file })
     }
@@ -139,6 +157,7 @@ impl Authority {
                 Ok(())
             }
             Err(_) if home.join("ca.pem").is_file() => Ok(()),
+            Err(_) if home.join("ca-key.pem").is_file() => Err(CertificateError::Incomplete(home.join("ca.pem"))),
             Err(source) => Err(CertificateError::Folder { path: home.to_owned(), source }),
         }
     }
@@ -192,6 +211,32 @@ mod tests {
             let mode = fs::metadata(folder.path().join("ca/ca-key.pem")).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
+    }
+
+    #[test]
+    fn an_authority_of_which_a_part_is_gone_or_damaged_says_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("ca");
+        let damaged = |file: &str, text: Option<&str>| {
+            Authority::open(folder.path()).unwrap();
+            let kept = fs::read(home.join(file)).unwrap();
+            match text {
+                Some(text) => fs::write(home.join(file), text).unwrap(),
+                None => fs::remove_file(home.join(file)).unwrap(),
+            }
+            let error = Authority::open(folder.path()).unwrap_err().to_string();
+            fs::write(home.join(file), kept).unwrap();
+            assert!(error.contains(".pem") && error.contains("delete the folder"), "{file} {text:?}: {error}");
+        };
+        let other = tempfile::tempdir().unwrap();
+        let other = Authority::open(other.path()).unwrap();
+        for file in ["ca.pem", "ca-key.pem"] {
+            damaged(file, None);
+            damaged(file, Some(""));
+            damaged(file, Some("garbage"));
+        }
+        damaged("ca-key.pem", Some(&other.key.serialize_pem()));
+        damaged("ca.pem", Some(&fs::read_to_string(other.file()).unwrap()));
     }
 
     #[test]
