@@ -16,12 +16,14 @@ pub(crate) struct Console {
     shutdown: CancellationToken,
     /// The advice that was given last: once is enough until it is followed.
     advice: &'static str,
+    /// Why messages cannot be shown any more, although somebody may read them: a disk is full, for instance.
+    lost: Option<std::io::Error>,
 }
 
 impl Console {
     /// When nobody reads stdout any more, `shutdown` is cancelled.
     pub(crate) fn new(device: RegistrationId, shutdown: CancellationToken) -> Self {
-        Self { device, shutdown, advice: "" }
+        Self { device, shutdown, advice: "", lost: None }
     }
 
     pub(crate) fn show(&mut self, event: &Event<'_>) {
@@ -31,10 +33,11 @@ impl Console {
         }
     }
 
-    fn show_message(&self, sequence: u64, telemetry: &Telemetry) {
+    fn show_message(&mut self, sequence: u64, telemetry: &Telemetry) {
         let body = String::from_utf8_lossy(telemetry.body());
-        if writeln!(std::io::stdout().lock(), "{} {sequence} {body}", self.device).is_err() {
+        if let Err(error) = writeln!(std::io::stdout().lock(), "{} {sequence} {body}", self.device) {
             self.shutdown.cancel();
+            self.lost = Some(error).filter(|error| error.kind() != std::io::ErrorKind::BrokenPipe);
         }
     }
 
@@ -79,9 +82,14 @@ impl Console {
         }
     }
 
-    pub(crate) fn sum_up(&self, summary: &Summary) {
+    /// Whether every message that was to be shown is where it was to go.
+    pub(crate) fn sum_up(&self, summary: &Summary) -> bool {
         let Summary { acknowledged, dropped, unsent } = summary;
         tell(&format!("{}: {acknowledged} acknowledged, {dropped} dropped, {unsent} not acknowledged", self.device));
+        if let Some(error) = &self.lost {
+            tell(&format!("error: messages cannot be written to standard output: {error}"));
+        }
+        self.lost.is_none()
     }
 }
 

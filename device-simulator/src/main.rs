@@ -49,8 +49,11 @@ async fn run(arguments: Arguments) -> Exit {
     let mut console = Console::new(device_id, shutdown.clone());
     match device.run(&shutdown, |event| console.show(&event)).await {
         Ok(summary) => {
-            console.sum_up(&summary);
-            Exit::Done
+            if console.sum_up(&summary) {
+                Exit::Done
+            } else {
+                Exit::Other
+            }
         }
         Err(error) => {
             tell(&format!("error: {error}; {}", error.hint()));

@@ -204,6 +204,23 @@ async fn a_signal_disconnects_cleanly_and_exit_code_0() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_disk_that_is_full_stops_it_with_exit_code_1() {
+    let server = Server::start().await;
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let child = server.program().args(["--interval", "1ms"]).stdout(full).spawn().unwrap();
+    server.assign().await;
+    let mut hub = server.accept_hub().await;
+    let message = hub.message().await;
+    hub.acknowledge(&message).await;
+    hub.expect_goodbye().await;
+    let (code, _, stderr) = finish(child).await;
+    assert_eq!(code, Some(1), "{stderr}");
+    let last = stderr.lines().last().unwrap();
+    assert!(last.starts_with("error: messages cannot be written to standard output: No space left"), "{stderr}");
+}
+
 #[tokio::test]
 async fn nobody_reading_stdout_stops_it() {
     let server = Server::start().await;
