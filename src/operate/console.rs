@@ -5,7 +5,8 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tracing_subscriber::filter::EnvFilter;
@@ -16,10 +17,21 @@ const PLAIN_LINE_EVERY: u64 = 1000;
 /// What comes before a key or a signature, in lower case.
 const BEFORE_SECRETS: [&str; 3] = ["sharedaccesskey=", "sharedaccesssignature ", "sig="];
 
+/// Why a part of the result could not be said.
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
 /// Says a line of the result.
 pub(super) fn say(line: impl Display) {
-    // Nothing is left to be done if nobody reads it.
-    let _ = writeln!(std::io::stdout().lock(), "{}", harmless(&line.to_string()));
+    match writeln!(io::stdout().lock(), "{}", harmless(&line.to_string())) {
+        // Nothing is left to be done if nobody reads it.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => drop(LOST.set(error)),
+        _ => {}
+    }
+}
+
+/// Why a part of the result is not where it was to go, if that is so: a disk is full, for instance.
+pub(super) fn lost() -> Option<&'static io::Error> {
+    LOST.get()
 }
 
 /// Says what went wrong.

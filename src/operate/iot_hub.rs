@@ -243,7 +243,8 @@ impl Hub {
                 // Who is not there after some seconds is not there after a minute.
                 Err(error) if tries == CONNECTION_TRIES => {
                     let reason = chain(&error.without_url());
-                    return Err(HubError::Connection { hub: self.name.to_string(), reason });
+                    // With its port, which is easily forgotten.
+                    return Err(HubError::Connection { hub: self.base.authority().to_owned(), reason });
                 }
                 Err(_) => None,
             };

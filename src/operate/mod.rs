@@ -98,6 +98,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(runtime) => runtime.block_on(Box::pin(dispatch(&arguments.command))),
         Err(error) => Err(Error::Runtime(error)),
     };
+    if let Some(error) = console::lost() {
+        console::complain(format_args!("the result cannot be written to standard output: {error}"));
+        return ExitCode::from(FAILED);
+    }
     match ended {
         Ok(Exit::Fine) => ExitCode::SUCCESS,
         Ok(Exit::Attention) => ExitCode::from(ATTENTION),

@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 
 use serde_json::json;
 
-use crate::process::{handler, text};
+use crate::process::{Port, handler, text};
 
 const THERMOSTAT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/ThermostatModel.json");
 const SPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/SpaceModel.json");
@@ -333,6 +333,16 @@ fn a_file_with_connection_strings_may_come_from_windows_and_has_a_bound() {
 }
 
 #[test]
+fn a_hub_that_cannot_be_reached_is_named_with_its_port() {
+    let port = Port::free();
+    let hub = format!("HostName=localhost:{};SharedAccessKeyName=service;SharedAccessKey=c2VjcmV0", port.number);
+    let variables = [("ADT_SERVICE_URL", "https://localhost:1"), ("IOTHUB_CONNECTION_STRING", hub.as_str())];
+    let (code, _, error) = run_with(&["reconcile"], &variables);
+    assert_eq!(code, 2);
+    assert!(error.starts_with(&format!("error: IoT hub localhost:{} cannot be reached: ", port.number)), "{error}");
+}
+
+#[test]
 fn a_time_that_reconcile_does_not_take_is_told_with_what_it_takes() {
     for wrong in ["soon", "-5m", "9999999h"] {
         let error = usage(&["reconcile", &format!("--grace={wrong}")]);
@@ -352,6 +362,16 @@ fn doctor_says_which_setting_names_no_root_to_trust() {
     assert_eq!(code, 1);
     let wanted = "PROBLEM  trusted roots: ADT_CA_FILE absent.pem: No such file or directory (os error 2)\n         -> name a PEM file with the root to trust, or leave the setting out\n";
     assert!(output.contains(wanted), "{output}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_result_that_cannot_be_written_is_no_success() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = handler(&["map-test", THERMOSTAT, "-"], &[]).stdout(full).output().unwrap();
+    let (code, _, error) = ended(&output);
+    assert_eq!(code, 2);
+    assert!(error.starts_with("error: the result cannot be written to standard output: No space left"), "{error}");
 }
 
 /// `map-test` of a message on standard input.
