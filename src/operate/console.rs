@@ -107,10 +107,13 @@ fn redacted(text: &str) -> Cow<'_, str> {
     shown
 }
 
+/// What is logged unless `RUST_LOG` says otherwise. A certificate that is not trusted is told once, and not at each try.
+const LOGGED: &str = "error,function_app=warn,rustls_platform_verifier=off";
+
 /// Shows the app's own warnings, and what `RUST_LOG` asks for, on standard error.
 pub(super) fn log_warnings() {
     let filter = std::env::var("RUST_LOG").ok().and_then(|filter| EnvFilter::try_new(filter).ok());
-    let filter = filter.unwrap_or_else(|| EnvFilter::new("error,function_app=warn"));
+    let filter = filter.unwrap_or_else(|| EnvFilter::new(LOGGED));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     // Fails only where another subscriber is installed, which then has the word.

@@ -201,6 +201,7 @@ async fn the_doctor_says_what_to_do_about_a_broken_setup() {
         let found = handler(&site, &["doctor"], &[(variable, value)]).await;
         assert_eq!(found.code, 1, "{variable}: {found:?}");
         assert!(found.output.contains(says), "{variable}: {found:?}");
+        assert_eq!(found.errors, "", "{variable}: all is in the report");
         assert!(found.output.contains("PROBLEM") && found.output.contains("\n1 problem, "), "{variable}: {found:?}");
     }
 }
