@@ -1,18 +1,16 @@
 //! Several enrollments at once (DPS: service REST API 2021-10-01, Individual Enrollment and Enrollment Group - Run Bulk
 //! Operation).
 
-use std::sync::Arc;
-
-use axum::{Extension as Asked, Json, body::Bytes, extract::State, http::HeaderMap};
+use axum::{Json, body::Bytes};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
     answer::Error,
     enrollments::Condition,
-    request::{checked, json},
+    request::{Call, checked, json},
 };
-use crate::dps::{Dps, EnrollmentName, operation::Operation};
+use crate::dps::{Dps, EnrollmentName};
 
 /// The most enrollments in one request.
 const MOST: usize = 10;
@@ -45,22 +43,12 @@ const GROUPS: Kind = Kind {
 const INDIVIDUAL: Kind =
     Kind { list: "enrollments", id: "registrationId", name: |id| Ok(EnrollmentName::Individual(id.parse()?)) };
 
-pub(super) async fn groups(
-    Asked(operation): Asked<Operation>,
-    State(dps): State<Arc<Dps>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Json<Value>, Error> {
-    dps.serve(&headers, operation, "", |dps| run(dps, &GROUPS, &body)).await
+pub(super) async fn groups(call: Call, body: Bytes) -> Result<Json<Value>, Error> {
+    call.serve("", |dps| run(dps, &GROUPS, &body)).await
 }
 
-pub(super) async fn individual(
-    Asked(operation): Asked<Operation>,
-    State(dps): State<Arc<Dps>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Json<Value>, Error> {
-    dps.serve(&headers, operation, "", |dps| run(dps, &INDIVIDUAL, &body)).await
+pub(super) async fn individual(call: Call, body: Bytes) -> Result<Json<Value>, Error> {
+    call.serve("", |dps| run(dps, &INDIVIDUAL, &body)).await
 }
 
 /// Does with each on its own what the request says; the answer tells of those with which that went wrong.

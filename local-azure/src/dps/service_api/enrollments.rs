@@ -1,23 +1,18 @@
 //! Enrollments of groups and of single devices.
 
-use std::sync::Arc;
-
 use axum::{
-    Extension as Asked, Json,
+    Json,
     body::Bytes,
-    extract::State,
-    http::{HeaderMap, StatusCode},
+    http::StatusCode,
     response::{IntoResponse as _, Response},
 };
 use serde_json::Value;
 
 use super::{
     answer::{Error, Tagged},
-    request::{About, if_match, json, page},
+    request::{About, Call, if_match, json, page},
 };
-use crate::dps::{Dps, Enrollment, EnrollmentName, enrollment_document, operation::Operation, registration::Change};
-
-type Served = State<Arc<Dps>>;
+use crate::dps::{Dps, Enrollment, EnrollmentName, Enrollments, enrollment_document, registration::Change};
 
 fn not_found(name: &EnrollmentName) -> Error {
     match name {
@@ -26,13 +21,8 @@ fn not_found(name: &EnrollmentName) -> Error {
     }
 }
 
-pub(super) async fn get(
-    Asked(operation): Asked<Operation>,
-    State(dps): Served,
-    About(name): About,
-    headers: HeaderMap,
-) -> Result<Tagged, Error> {
-    dps.serve(&headers, operation, name.as_str(), |dps| {
+pub(super) async fn get(call: Call, About(name): About) -> Result<Tagged, Error> {
+    call.serve(name.as_str(), |dps| {
         dps.store.read(|state| {
             let enrollment = state.enrollments.get(&name).ok_or_else(|| not_found(&name))?;
             Ok(Tagged(dps.show(&name, enrollment)))
@@ -42,29 +32,18 @@ pub(super) async fn get(
 }
 
 /// Without `If-Match` a PUT only creates, with it, it only updates.
-pub(super) async fn put(
-    Asked(operation): Asked<Operation>,
-    State(dps): Served,
-    About(name): About,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Tagged, Error> {
-    dps.serve(&headers, operation, name.as_str(), |dps| {
-        let condition = if_match(&headers).map_or(Condition::Absent, Condition::of);
+pub(super) async fn put(call: Call, About(name): About, body: Bytes) -> Result<Tagged, Error> {
+    call.serve(name.as_str(), |dps| {
+        let condition = if_match(&call.headers).map_or(Condition::Absent, Condition::of);
         dps.enroll(&name, &json(&body)?, condition).map(Tagged)
     })
     .await
 }
 
 /// Also forgets the registrations under it; devices stay in their hubs.
-pub(super) async fn delete(
-    Asked(operation): Asked<Operation>,
-    State(dps): Served,
-    About(name): About,
-    headers: HeaderMap,
-) -> Result<StatusCode, Error> {
-    dps.serve(&headers, operation, name.as_str(), |dps| {
-        let condition = if_match(&headers).map_or(Condition::Present, Condition::of);
+pub(super) async fn delete(call: Call, About(name): About) -> Result<StatusCode, Error> {
+    call.serve(name.as_str(), |dps| {
+        let condition = if_match(&call.headers).map_or(Condition::Present, Condition::of);
         dps.unenroll(&name, condition).map(|()| StatusCode::NO_CONTENT)
     })
     .await
@@ -129,13 +108,8 @@ impl Dps {
 }
 
 /// How an enrollment's devices prove who they are, with keys.
-pub(super) async fn attestation(
-    Asked(operation): Asked<Operation>,
-    State(dps): Served,
-    About(name): About,
-    headers: HeaderMap,
-) -> Result<Json<Value>, Error> {
-    dps.serve(&headers, operation, name.as_str(), |dps| {
+pub(super) async fn attestation(call: Call, About(name): About) -> Result<Json<Value>, Error> {
+    call.serve(name.as_str(), |dps| {
         dps.store.read(|state| {
             let enrollment = state.enrollments.get(&name).ok_or_else(|| not_found(&name))?;
             Ok(Json(enrollment.attestation.show_all()))
@@ -144,28 +118,28 @@ pub(super) async fn attestation(
     .await
 }
 
-pub(super) async fn groups(
-    Asked(operation): Asked<Operation>,
-    State(dps): Served,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Error> {
-    dps.serve(&headers, operation, "", |dps| {
-        everything(&body)?;
-        Ok(dps.store.read(|state| shown(dps, &headers, state.enrollments.groups(), "enrollmentGroup")))
-    })
-    .await
+pub(super) async fn groups(call: Call, body: Bytes) -> Result<Response, Error> {
+    list(&call, &body, "enrollmentGroup", |all| all.groups().collect()).await
 }
 
-pub(super) async fn individual(
-    Asked(operation): Asked<Operation>,
-    State(dps): Served,
-    headers: HeaderMap,
-    body: Bytes,
+pub(super) async fn individual(call: Call, body: Bytes) -> Result<Response, Error> {
+    list(&call, &body, "enrollment", |all| all.individual().collect()).await
+}
+
+/// A page of the enrollments of one kind.
+async fn list(
+    call: &Call,
+    body: &[u8],
+    kind: &'static str,
+    of_kind: fn(&Enrollments) -> Vec<(EnrollmentName, &Enrollment)>,
 ) -> Result<Response, Error> {
-    dps.serve(&headers, operation, "", |dps| {
-        everything(&body)?;
-        Ok(dps.store.read(|state| shown(dps, &headers, state.enrollments.individual(), "enrollment")))
+    call.serve("", |dps| {
+        everything(body)?;
+        Ok(dps.store.read(|state| {
+            let all = of_kind(&state.enrollments).into_iter();
+            let shown = all.map(|(name, enrollment)| (name.key(), dps.show(&name, enrollment)));
+            listed(page(&call.headers, shown), kind)
+        }))
     })
     .await
 }
@@ -180,16 +154,6 @@ fn everything(body: &[u8]) -> Result<(), Error> {
         ["*"] | ["select", "*"] | ["select", "*", "from", _] => Ok(()),
         _ => Err(Error::Invalid("local-azure answers no other query than SELECT *".to_owned())),
     }
-}
-
-/// A page of enrollments.
-fn shown<'s>(
-    dps: &Dps,
-    headers: &HeaderMap,
-    all: impl Iterator<Item = (EnrollmentName, &'s Enrollment)>,
-    kind: &'static str,
-) -> Response {
-    listed(page(headers, all.map(|(name, enrollment)| (name.key(), dps.show(&name, enrollment)))), kind)
 }
 
 /// A page with the headers that tell what it holds and whether there is more.

@@ -1,22 +1,13 @@
 //! Registration records.
 
-use std::sync::Arc;
-
-use axum::{
-    Extension as Asked,
-    extract::State,
-    http::{HeaderMap, StatusCode},
-    response::Response,
-};
+use axum::{http::StatusCode, response::Response};
 
 use super::{
     answer::{Error, Tagged},
     enrollments::listed,
-    request::{About, page},
+    request::{About, Call, page},
 };
-use crate::dps::{
-    Dps, EnrollmentName, Registration, RegistrationId, answer, operation::Operation, registration::Change,
-};
+use crate::dps::{EnrollmentName, Registration, RegistrationId, answer, registration::Change};
 
 /// Whose registration the path names.
 fn device(name: EnrollmentName) -> Result<RegistrationId, Error> {
@@ -26,28 +17,18 @@ fn device(name: EnrollmentName) -> Result<RegistrationId, Error> {
     }
 }
 
-pub(super) async fn get(
-    Asked(operation): Asked<Operation>,
-    State(dps): State<Arc<Dps>>,
-    About(name): About,
-    headers: HeaderMap,
-) -> Result<Tagged, Error> {
+pub(super) async fn get(call: Call, About(name): About) -> Result<Tagged, Error> {
     let id = device(name)?;
-    dps.serve(&headers, operation, id.as_str(), |dps| {
+    call.serve(id.as_str(), |dps| {
         dps.registration_state(&id).map(Tagged).ok_or_else(|| Error::RegistrationNotFound(id.to_string()))
     })
     .await
 }
 
 /// The device stays in its hub; when it registers again, it does so for the first time.
-pub(super) async fn delete(
-    Asked(operation): Asked<Operation>,
-    State(dps): State<Arc<Dps>>,
-    About(name): About,
-    headers: HeaderMap,
-) -> Result<StatusCode, Error> {
+pub(super) async fn delete(call: Call, About(name): About) -> Result<StatusCode, Error> {
     let id = device(name)?;
-    dps.serve(&headers, operation, id.as_str(), |dps| {
+    call.serve(id.as_str(), |dps| {
         dps.store.change(|state| {
             state.get(&id).ok_or_else(|| Error::RegistrationNotFound(id.to_string()))?;
             Ok((vec![Change::Forget { id: id.clone() }], StatusCode::NO_CONTENT))
@@ -57,13 +38,8 @@ pub(super) async fn delete(
 }
 
 /// The registrations under a group.
-pub(super) async fn query(
-    Asked(operation): Asked<Operation>,
-    State(dps): State<Arc<Dps>>,
-    About(name): About,
-    headers: HeaderMap,
-) -> Result<Response, Error> {
-    dps.serve(&headers, operation, name.as_str(), |dps| {
+pub(super) async fn query(call: Call, About(name): About) -> Result<Response, Error> {
+    call.serve(name.as_str(), |dps| {
         dps.store.read(|state| {
             if state.enrollments.get(&name).is_none() {
                 return Err(Error::GroupNotFound(name.as_str().to_owned()));
@@ -71,7 +47,7 @@ pub(super) async fn query(
             let under = state.registrations().filter(|record| record.enrollment.as_ref() == Some(&name));
             let show = |record: &Registration| answer::registration_state(record, record.last_outcome());
             let shown = under.map(|record| (record.id.lower(), show(record)));
-            Ok(listed(page(&headers, shown), "deviceRegistration"))
+            Ok(listed(page(&call.headers, shown), "deviceRegistration"))
         })
     })
     .await

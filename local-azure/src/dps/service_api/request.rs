@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{FromRequestParts, Path},
+    Extension,
+    extract::{FromRequestParts, Path, rejection::ExtensionRejection},
     http::{HeaderMap, header, request::Parts},
 };
 use serde::Deserialize;
@@ -16,31 +17,46 @@ use crate::{
     sas::Token,
 };
 
-impl Dps {
-    /// Carries out what the sender may do and the gate lets through.
+/// A request: whom it asks for what, and its headers, which say who asks.
+pub(super) struct Call {
+    dps: Arc<Dps>,
+    operation: Operation,
+    pub(super) headers: HeaderMap,
+}
+
+impl FromRequestParts<Arc<Dps>> for Call {
+    type Rejection = ExtensionRejection;
+
+    async fn from_request_parts(parts: &mut Parts, dps: &Arc<Dps>) -> Result<Self, ExtensionRejection> {
+        let Extension(operation) = Extension::from_request_parts(parts, dps).await?;
+        Ok(Self { dps: Arc::clone(dps), operation, headers: parts.headers.clone() })
+    }
+}
+
+impl Call {
+    /// Carries out what the sender may do and the gate lets through. `subject` is the enrollment or the device that it
+    /// is about, if it is one.
     pub(super) async fn serve<T: Send>(
         &self,
-        headers: &HeaderMap,
-        operation: Operation,
         subject: &str,
-        carry_out: impl FnOnce(&Self) -> Result<T, Error> + Send,
+        carry_out: impl FnOnce(&Dps) -> Result<T, Error> + Send,
     ) -> Result<T, Error> {
-        let (class, operation) = (operation.class(), operation.name());
+        let (class, operation) = (self.operation.class(), self.operation.name());
         let request = Request { service: Service::Dps, operation, class, subject };
-        let passage = self.gate.pass(request).await?;
-        let result = self.authorize(headers).and_then(|()| carry_out(self));
+        let passage = self.dps.gate.pass(request).await?;
+        let result = self.authorize().and_then(|()| carry_out(&self.dps));
         if passage.is_answered().await { result } else { Err(Error::NoAnswer) }
     }
 
     /// The token must be for the host that was asked, and signed with the owner's key.
-    fn authorize(&self, headers: &HeaderMap) -> Result<(), Error> {
+    fn authorize(&self) -> Result<(), Error> {
         let missing = || Error::Unauthorized("send an Authorization header with a shared access signature".to_owned());
-        let token = Token::parse(text(headers, header::AUTHORIZATION.as_str()).ok_or_else(missing)?)?;
+        let token = Token::parse(text(&self.headers, header::AUTHORIZATION.as_str()).ok_or_else(missing)?)?;
         if token.policy() != Some(OWNER) {
             return Err(Error::Unauthorized(format!("the token must name the policy {OWNER} in skn")));
         }
-        let host = text(headers, header::HOST.as_str()).unwrap_or_default();
-        token.check(&[host], [&self.settings.owner_key], self.clock.now())?;
+        let host = text(&self.headers, header::HOST.as_str()).unwrap_or_default();
+        token.check(&[host], [&self.dps.settings.owner_key], self.dps.clock.now())?;
         Ok(())
     }
 }
