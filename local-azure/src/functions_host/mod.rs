@@ -8,6 +8,7 @@ mod admin;
 mod answer;
 pub mod app;
 mod blobs;
+mod config;
 mod envelope;
 mod faults;
 mod handler;
@@ -24,11 +25,8 @@ mod statistics;
 
 use std::{
     collections::HashMap,
-    ffi::OsString,
-    num::NonZeroUsize,
     path::PathBuf,
     sync::{Arc, atomic::AtomicUsize},
-    time::Duration,
 };
 
 use axum::{Router, middleware};
@@ -41,60 +39,28 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     admin::Admin,
-    app::{App, AppSettings, EventHubTrigger, Function, Trigger},
-    handler::{Handler, Launch, Phase},
+    app::{Function, Trigger},
+    handler::{Handler, Phase},
     http::HttpFunctions,
     instance::Instance,
-    invoker::{Clients, Invoker},
+    invoker::Clients,
     journal::Journal,
-    lease::Lease,
     ownership::Ownership,
-    pause::Pause,
-    pump::{Pump, Surroundings},
-    statistics::Counters,
+    pump::Surroundings,
 };
 pub use self::{
     admin::Operation,
     blobs::{Blob, BlobChange, Blobs, Containers, Full},
+    config::{Config, Program},
     faults::Unknown,
     handler::{Console, ConsoleLine, HandlerStatus, Level, Stream},
     http::FunctionKey,
     statistics::{EventRange, FunctionStatistics, Invocation, PartitionStatistics},
 };
-use crate::{clock::Clock, event_hubs::EventHub, gate::Gate};
-
-/// What a Functions host runs, and how.
-#[derive(Debug)]
-pub struct Config {
-    /// The app.
-    pub app: App,
-    /// The handler, where it is not the one that host.json names.
-    pub handler: Option<Program>,
-    /// How many instances of the app run, each with a handler of its own. They share partitions and HTTP requests.
-    pub instances: NonZeroUsize,
-    /// What each of them finds besides the app's settings, or in place of them; nothing for one that is not in the
-    /// list.
-    pub own_settings: Vec<AppSettings>,
-    /// The key that callers of HTTP functions need.
-    pub function_key: FunctionKey,
-    /// The event hubs that triggers can name.
-    pub event_hubs: Vec<Arc<EventHub>>,
-    /// What metadata calls the event hubs' namespace, for instance `contoso.servicebus.windows.net`.
-    pub event_hubs_namespace: String,
-    /// Where blob outputs go.
-    pub blobs: Arc<Blobs>,
-    /// How long the platform takes to start a new host in place of one that stopped.
-    pub platform_restart: Duration,
-}
-
-/// An executable and its arguments.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Program {
-    /// The executable: a path, or a name to look for on the PATH.
-    pub path: PathBuf,
-    /// Its arguments.
-    pub arguments: Vec<OsString>,
-}
+use crate::{
+    clock::Clock,
+    gate::{Gate, Killer},
+};
 
 /// A Functions host that cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -154,68 +120,32 @@ impl FunctionsHost {
     /// [`Error`] where the app names what does not exist. A handler that does not start is told by
     /// [`FunctionsHost::ready`].
     pub fn start(config: Config, clock: Clock, gate: Arc<Gate>, shutdown: CancellationToken) -> Result<Self, Error> {
-        let Config { app, handler, function_key, blobs, .. } = &config;
-        let app = Arc::new(app.clone());
-        let program = match handler {
-            Some(program) => program.clone(),
-            None => Program {
-                path: app.host.handler.executable.clone().ok_or(app::Error::NoHandler)?,
-                arguments: app.host.handler.arguments.iter().map(OsString::from).collect(),
-            },
-        };
+        let program = config.program()?;
+        let app = Arc::new(config.app.clone());
+        let functions: Vec<_> = app.functions.iter().cloned().map(Arc::new).collect();
         let clients = Clients::new()?;
         let console = Arc::new(Console::new(clock.clone()));
-        let around = Surroundings { blobs: Arc::clone(blobs), clock, gate, journal: Journal::new() };
-        let functions: Vec<_> = app.functions.iter().cloned().map(Arc::new).collect();
-        let pumps = functions
-            .iter()
-            .filter_map(|function| match &function.trigger {
-                Trigger::EventHub(trigger) => Some(pumps(function, trigger, &app, &config)),
-                Trigger::Http(_) => None,
-            })
-            .collect::<Result<Vec<_>, _>>()?
-            .concat();
-        // The real host starts no handler for an app without functions.
-        let count = if functions.is_empty() { 0 } else { config.instances.get() };
-        let ownership = Arc::new(Ownership::new(pumps, count));
-        let instances: Vec<_> = (0..count)
-            .map(|index| {
-                let launch = Launch {
-                    program: program.path.clone(),
-                    arguments: program.arguments.clone(),
-                    app: Arc::clone(&app),
-                    own_settings: config.own_settings.get(index).cloned().unwrap_or_default(),
-                };
-                let handler = Arc::new(Handler::new(index, launch, clients.raw.clone(), Arc::clone(&console)));
-                Arc::new(Instance {
-                    index,
-                    invoker: Invoker::new(handler, clients.clone(), app.host.function_timeout),
-                    ownership: Arc::clone(&ownership),
-                    requests: TaskTracker::new(),
-                    pause: Pause::default(),
-                    platform_restart: config.platform_restart,
-                })
-            })
-            .collect();
-        let handlers: Vec<_> = instances.iter().map(|instance| Arc::clone(&instance.invoker.handler)).collect();
-        around.gate.connect_handlers(Box::new(move |instance| match handlers.get(instance) {
-            Some(handler) => Box::pin(handler.kill()),
-            None => Box::pin(std::future::ready(())),
-        }));
+        let pumps = config.pumps(&functions)?;
+        let handlers = config.handlers(&app, &program, &clients, &console);
+        let ownership = Arc::new(Ownership::new(pumps, handlers.len()));
+        let instances = config.instances_of(&handlers, &clients, &ownership);
+        gate.connect_handlers(killer(handlers));
+        let around =
+            Surroundings { blobs: Arc::clone(&config.blobs), clock, gate: Arc::clone(&gate), journal: Journal::new() };
         let mut running = JoinSet::new();
         for instance in &instances {
             running.spawn(Arc::clone(instance).run(around.clone(), shutdown.clone()));
         }
+        let journal = around.journal.clone();
         let http = Arc::new(HttpFunctions {
             routes: routes(&functions, &app.host.route_prefix),
             raw: app.host.raw_http,
-            key: function_key.clone(),
+            key: config.function_key,
             instances: instances.clone(),
-            around: around.clone(),
+            around,
             turn: AtomicUsize::new(0),
         });
         let admin = Arc::new(Admin { app, functions, http: Arc::clone(&http), started: Instant::now() });
-        let Surroundings { blobs, journal, gate, .. } = around;
         Ok(Self {
             program: program.path,
             instances,
@@ -224,7 +154,7 @@ impl FunctionsHost {
             ownership,
             gate,
             console,
-            blobs,
+            blobs: config.blobs,
             journal,
             running: Mutex::new(running),
             timed: TaskTracker::new(),
@@ -343,38 +273,12 @@ impl Drop for Paused<'_> {
     }
 }
 
-/// A pump a partition of the function's event hub.
-fn pumps(
-    function: &Arc<Function>,
-    trigger: &EventHubTrigger,
-    app: &App,
-    config: &Config,
-) -> Result<Vec<Arc<Pump>>, Error> {
-    let known = || config.event_hubs.iter().map(|hub| hub.name()).collect::<Vec<_>>().join(", ");
-    let named = |hub: &&Arc<EventHub>| hub.name().eq_ignore_ascii_case(&trigger.event_hub);
-    let event_hub = config.event_hubs.iter().find(named).ok_or_else(|| Error::NoSuchEventHub {
-        function: function.name,
-        event_hub: trigger.event_hub.clone(),
-        known: known(),
-    })?;
-    let pump = |number| {
-        event_hub.checkpoint(&trigger.consumer_group, number)?;
-        Ok(Arc::new(Pump {
-            function: Arc::clone(function),
-            trigger: trigger.clone(),
-            event_hub: Arc::clone(event_hub),
-            partition: envelope::Partition {
-                namespace: config.event_hubs_namespace.clone(),
-                event_hub: event_hub.name().to_owned(),
-                consumer_group: trigger.consumer_group.clone(),
-                number,
-            },
-            lease: Lease::new(number % config.instances),
-            max_batch: app.host.max_event_batch_size,
-            counters: Counters::default(),
-        }))
-    };
-    (0..event_hub.partitions()).map(pump).collect()
+/// What kills an instance's handler for the gate.
+fn killer(handlers: Vec<Arc<Handler>>) -> Killer {
+    Box::new(move |instance| match handlers.get(instance) {
+        Some(handler) => Box::pin(handler.kill()),
+        None => Box::pin(std::future::ready(())),
+    })
 }
 
 fn routes(functions: &[Arc<Function>], prefix: &str) -> HashMap<String, (Arc<Function>, app::HttpTrigger)> {

@@ -84,10 +84,14 @@ mod tests {
     };
 
     use super::{
-        super::{App, AppSettings, Blobs, Config, Containers, EventHub, FunctionKey, Trigger, lease::Lease, pumps},
+        super::{
+            Blobs, Config, Containers, FunctionKey,
+            app::{App, AppSettings},
+            lease::Lease,
+        },
         *,
     };
-    use crate::clock::Clock;
+    use crate::{clock::Clock, event_hubs::EventHub};
 
     /// Partitions 0 and 1 of a function's event hub, and two instances.
     fn two() -> Ownership {
@@ -95,10 +99,10 @@ mod tests {
             "connection": "C", "consumerGroup": "group", "cardinality": "many"}]}"#;
         let host = r#"{"version": "2.0", "customHandler": {"description": {}}}"#;
         let app = App::new(PathBuf::new(), host, [("F", function)], AppSettings::default()).unwrap();
-        let function = Arc::new(app.functions[0].clone());
+        let functions = [Arc::new(app.functions[0].clone())];
         let two = NonZeroUsize::new(2).unwrap();
         let config = Config {
-            app: app.clone(),
+            app,
             handler: None,
             instances: two,
             own_settings: vec![],
@@ -108,8 +112,7 @@ mod tests {
             blobs: Arc::new(Blobs::new(Containers::default())),
             platform_restart: std::time::Duration::ZERO,
         };
-        let Trigger::EventHub(trigger) = &function.trigger else { panic!("{function:?}") };
-        Ownership::new(pumps(&function, trigger, &app, &config).unwrap(), two.get())
+        Ownership::new(config.pumps(&functions).unwrap(), two.get())
     }
 
     fn holders(ownership: &Ownership) -> Vec<usize> {

@@ -1,8 +1,8 @@
 //! Event Hub triggers: one pump takes the events of one partition to one function.
 //!
-//! One invocation at a time, in order, by the instance that holds the partition's lease. A batch that fails is tried again as the function's retry policy says, with
-//! the same events and a new invocation id; after the last retry the batch is checkpointed as if it had worked
-//! (azure-sdk-for-net: `EventHubListener.PartitionProcessor.cs`).
+//! One invocation at a time, in order, by the instance that holds the partition's lease. A batch that fails is tried
+//! again as the function's retry policy says, with the same events and a new invocation id; after the last retry the
+//! batch is checkpointed as if it had worked (azure-sdk-for-net: `EventHubListener.PartitionProcessor.cs`).
 
 use std::sync::Arc;
 
