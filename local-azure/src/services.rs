@@ -80,20 +80,10 @@ impl Services {
         let gate = Arc::new(Gate::new(rules(config)));
         let mut kept = Kept::open(config)?;
         let digital_twins = digital_twins(config, &gate, &tokens, &mut kept)?;
-        let event_hub = |name, kept: &mut Kept| {
-            let log = Log::new(config.partitions, CONSUMER_GROUPS.map(str::to_owned));
-            Ok::<_, StartError>(Arc::new(EventHub::resume(
-                name,
-                kept.store(format!("event-hub {name}"), log)?,
-                clock.clone(),
-            )))
-        };
-        let telemetry = event_hub(TELEMETRY_HUB, &mut kept)?;
-        let lifecycle = event_hub(LIFECYCLE_HUB, &mut kept)?;
-        let has_event_hubs = config.parts.contains(&Part::EventHubs);
-        let routes = if has_event_hubs { routes(&telemetry, &lifecycle) } else { Vec::new() };
-        let iot_hubs = iot_hubs(config, &gate, &routes, &mut kept)?;
+        let [telemetry, lifecycle] = event_hubs(config, &mut kept)?;
+        let routes = routes(config, &telemetry, &lifecycle);
         let event_hubs = vec![telemetry, lifecycle];
+        let iot_hubs = iot_hubs(config, &gate, &routes, &mut kept)?;
         let dps = Dps::new(
             dps_settings(config, webhook)?,
             iot_hubs.clone(),
@@ -104,21 +94,7 @@ impl Services {
         )?;
         let blobs = Arc::new(Blobs::new(kept.store("blobs", Containers::default())?));
         let data_dir = kept.complete()?;
-        let (mut app, handler) = function_app(config, app_settings)?;
-        if !config.parts.contains(&Part::Functions) {
-            app.functions.clear();
-        }
-        let functions = functions_host::Config {
-            app,
-            handler,
-            instances: config.instances,
-            own_settings: own_settings(config),
-            function_key: FunctionKey::new(&config.credentials.function_key),
-            event_hubs: event_hubs.clone(),
-            event_hubs_namespace: "local-azure.servicebus.windows.net".to_owned(),
-            blobs: Arc::clone(&blobs),
-            platform_restart: config.platform_restart,
-        };
+        let functions = functions_host(config, app_settings, &event_hubs, &blobs)?;
         let functions = FunctionsHost::start(functions, clock.clone(), Arc::clone(&gate), shutdown.clone())?;
         let functions = Arc::new(functions);
         let (feed, graph, resetting) = (Feed::new(clock.clone()), config.graph.clone(), Arc::default());
@@ -247,7 +223,21 @@ pub(crate) fn load_graph(graph: &Graph, digital_twins: &DigitalTwins) -> Result<
     Ok(())
 }
 
-fn routes(telemetry: &Arc<EventHub>, lifecycle: &Arc<EventHub>) -> Vec<Route> {
+/// That of telemetry, and that of lifecycle events.
+fn event_hubs(config: &Config, kept: &mut Kept) -> Result<[Arc<EventHub>; 2], StartError> {
+    let mut event_hub = |name| {
+        let log = Log::new(config.partitions, CONSUMER_GROUPS.map(str::to_owned));
+        let store = kept.store(format!("event-hub {name}"), log)?;
+        Ok::<_, StartError>(Arc::new(EventHub::resume(name, store, config.clock.clone())))
+    };
+    Ok([event_hub(TELEMETRY_HUB)?, event_hub(LIFECYCLE_HUB)?])
+}
+
+/// Where the hubs' messages go: nowhere without event hubs.
+fn routes(config: &Config, telemetry: &Arc<EventHub>, lifecycle: &Arc<EventHub>) -> Vec<Route> {
+    if !config.parts.contains(&Part::EventHubs) {
+        return Vec::new();
+    }
     let route = |name: &str, source, endpoint: &Arc<EventHub>| Route {
         name: name.to_owned(),
         source,
@@ -299,6 +289,29 @@ fn dps_settings(config: &Config, webhook: Url) -> Result<dps::Settings, StartErr
         owner_key: Key::parse(&config.credentials.dps_owner_key)?,
         patience: config.webhook_patience.clone(),
         retry_after: if config.dps_limits { RETRY_AFTER_WITH_LIMITS } else { RETRY_AFTER },
+    })
+}
+
+fn functions_host(
+    config: &Config,
+    app_settings: Vec<(String, String)>,
+    event_hubs: &[Arc<EventHub>],
+    blobs: &Arc<Blobs>,
+) -> Result<functions_host::Config, StartError> {
+    let (mut app, handler) = function_app(config, app_settings)?;
+    if !config.parts.contains(&Part::Functions) {
+        app.functions.clear();
+    }
+    Ok(functions_host::Config {
+        app,
+        handler,
+        instances: config.instances,
+        own_settings: own_settings(config),
+        function_key: FunctionKey::new(&config.credentials.function_key),
+        event_hubs: event_hubs.to_vec(),
+        event_hubs_namespace: "local-azure.servicebus.windows.net".to_owned(),
+        blobs: Arc::clone(blobs),
+        platform_restart: config.platform_restart,
     })
 }
 
