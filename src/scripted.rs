@@ -164,8 +164,11 @@ impl Service {
     }
 }
 
+/// A status, the ETag of what there is now, and a body.
+type Answer = (u16, Option<String>, Value);
+
 impl Inner {
-    fn answer(&mut self, call: &str, request: &Request) -> (u16, Option<String>, Value) {
+    fn answer(&mut self, call: &str, request: &Request) -> Answer {
         let body: Value = match request.body() {
             Body::Bytes(bytes) if !bytes.is_empty() => serde_json::from_slice(bytes).unwrap(),
             _ => Value::Null,
@@ -174,28 +177,39 @@ impl Inner {
         if self.refuses_source_times.contains(&verb) && body.to_string().contains("sourceTime") {
             return refusal(400, "JsonPatchInvalid");
         }
-        let if_match = request.headers().get_optional_str(&IF_MATCH);
-        let current = self.twins.get(target).cloned();
-        match (verb, current) {
-            ("QUERY", _) => {
-                let lagging = Twins::of(self.lagging.iter().flatten().map(by_id));
-                let source = if self.lagging.is_some() { &lagging } else { &self.twins };
-                let rows = source.query(body["query"].as_str().unwrap());
-                (200, None, json!({ "value": rows, "continuationToken": null }))
-            }
-            ("MODELS", _) => {
+        match verb {
+            "QUERY" => self.answer_query(body["query"].as_str().unwrap()),
+            "MODELS" => {
                 let asked = request.url().query_pairs().find(|(name, _)| name == "dependenciesFor").unwrap().1;
-                if !self.models.iter().any(|model| model["@id"] == *asked) {
-                    return refusal(404, "ModelNotFound");
-                }
-                let rows: Vec<Value> = self.models.iter().map(|model| json!({ "model": model })).collect();
-                (200, None, json!({ "value": rows, "nextLink": null }))
+                self.answer_model(&asked)
             }
-            ("GET", _) if target.contains('/') => match self.relationship(target) {
+            _ if target.contains('/') => self.answer_relationship(verb, target, body),
+            _ => self.answer_twin(verb, target, body, request.headers().get_optional_str(&IF_MATCH)),
+        }
+    }
+
+    fn answer_query(&self, query: &str) -> Answer {
+        let lagging = Twins::of(self.lagging.iter().flatten().map(by_id));
+        let source = if self.lagging.is_some() { &lagging } else { &self.twins };
+        (200, None, json!({ "value": source.query(query), "continuationToken": null }))
+    }
+
+    /// The model that was asked for, with all others.
+    fn answer_model(&self, asked: &str) -> Answer {
+        if !self.models.iter().any(|model| model["@id"] == *asked) {
+            return refusal(404, "ModelNotFound");
+        }
+        let rows: Vec<Value> = self.models.iter().map(|model| json!({ "model": model })).collect();
+        (200, None, json!({ "value": rows, "nextLink": null }))
+    }
+
+    fn answer_relationship(&mut self, verb: &str, target: &str, body: Value) -> Answer {
+        match verb {
+            "GET" => match self.relationship(target) {
                 Some(relationship) => (200, None, relationship),
                 None => refusal(404, "RelationshipNotFound"),
             },
-            ("PUT", _) if target.contains('/') => {
+            "PUT" => {
                 let source = target.split('/').next().unwrap();
                 if self.twins.get(source).is_none() {
                     return refusal(404, "DigitalTwinNotFound");
@@ -209,17 +223,23 @@ impl Inner {
                 self.relationships.insert(target.to_owned(), body.clone());
                 (200, None, body)
             }
-            ("DELETE", _) if target.contains('/') => match self.relationships.remove(target) {
+            "DELETE" => match self.relationships.remove(target) {
                 Some(_) => (204, None, Value::Null),
                 None => refusal(404, "RelationshipNotFound"),
             },
+            other => panic!("unexpected call {other} of a relationship"),
+        }
+    }
+
+    fn answer_twin(&mut self, verb: &str, target: &str, body: Value, if_match: Option<&str>) -> Answer {
+        match (verb, self.twins.get(target).cloned()) {
+            ("PUT", Some(_)) => refusal(412, "PreconditionFailed"),
+            ("PUT", None) => written(self.twins.put(target, body)),
+            (_, None) => refusal(404, "DigitalTwinNotFound"),
             ("OUT" | "IN", Some(_)) => {
                 let rows: Vec<Value> = self.related(verb, target).collect();
                 (200, None, json!({ "value": rows, "nextLink": null }))
             }
-            ("PUT", Some(_)) => refusal(412, "PreconditionFailed"),
-            ("PUT", None) => written(self.twins.put(target, body)),
-            (_, None) => refusal(404, "DigitalTwinNotFound"),
             ("PATCH" | "DELETE", Some(twin)) if if_match.is_some_and(|etag| twin["$etag"] != etag) => {
                 refusal(412, "PreconditionFailed")
             }
@@ -238,9 +258,7 @@ impl Inner {
             (_, Some(twin)) => written(twin),
         }
     }
-}
 
-impl Inner {
     /// Whether a patch has a value that the instance was told to refuse.
     fn is_refused(&self, patch: &Value) -> bool {
         patch.as_array().unwrap().iter().any(|operation| self.refused_values.contains(&operation["value"]))
@@ -265,11 +283,11 @@ fn by_id(twin: &Value) -> (String, Value) {
     (twin["$dtId"].as_str().unwrap().to_owned(), twin.clone())
 }
 
-fn refusal(status: u16, code: &str) -> (u16, Option<String>, Value) {
+fn refusal(status: u16, code: &str) -> Answer {
     (status, None, json!({ "error": { "code": code, "message": "Scripted." } }))
 }
 
-fn written(twin: Value) -> (u16, Option<String>, Value) {
+fn written(twin: Value) -> Answer {
     (200, twin["$etag"].as_str().map(str::to_owned), twin)
 }
 
@@ -332,7 +350,7 @@ fn broken() -> azure_core::Error {
     azure_core::Error::with_message(azure_core::error::ErrorKind::Io, "connection reset")
 }
 
-fn response((status, etag, body): (u16, Option<String>, Value)) -> AsyncRawResponse {
+fn response((status, etag, body): Answer) -> AsyncRawResponse {
     let mut headers = Headers::new();
     if let Some(etag) = etag {
         headers.insert("etag", etag);
