@@ -97,7 +97,6 @@ pub fn lifecycle(event: &[u8]) {
     let event = Event {
         body: Bytes::from(body.as_str().map_or_else(|| body.to_string(), str::to_owned)),
         sequence_number: annotation("x-opt-sequence-number").and_then(Value::as_i64),
-        offset: None,
         enqueued_time: annotation("x-opt-enqueued-time").and_then(timestamp),
         properties: Properties::from(application_properties),
         system: properties.into_iter().chain(message_annotations).collect::<Map<_, _>>().into(),

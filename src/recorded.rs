@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use crate::dead_letter::{DeadLetter, Document};
-use crate::host::{Answer, Event, EventBatch, Partition, Properties, RetryContext, timestamp};
+use crate::host::{Answer, Event, EventBatch, Properties, timestamp};
 
 /// The names of all cases that [`lifecycle_event`] takes.
 pub(crate) fn lifecycle_events() -> Vec<String> {
@@ -46,7 +46,6 @@ fn event(recorded: &Value) -> Event {
         properties: Properties::from(members("application-properties")),
         system: Properties::from(system),
         sequence_number: annotations["x-opt-sequence-number"].as_i64(),
-        offset: annotations["x-opt-offset"].as_str().map(str::to_owned),
         enqueued_time: timestamp(&annotations["x-opt-enqueued-time"]),
     }
 }
@@ -72,14 +71,13 @@ fn with(properties: &Properties, name: &str, value: Value) -> Properties {
 
 /// Events as a batch that comes for the `retries + 1`st time.
 pub(crate) fn batch(events: Vec<Event>, retries: u32) -> EventBatch {
-    let retry = Some(RetryContext { retry_count: retries, max_retry_count: None });
-    let partition = Partition { id: Some("3".to_owned()), ..Partition::default() };
-    EventBatch { events, retry, partition }
+    EventBatch { events, retries, partition: Some("3".to_owned()) }
 }
 
 /// The dead letters in an answer that ends a batch.
 pub(crate) fn dead_letters(answer: Answer) -> Vec<DeadLetter> {
     let Answer::Done { outputs } = answer else { panic!("{answer:?}") };
     let document = outputs.get("deadLetters");
-    document.map_or_else(Vec::new, |output| serde_json::from_str::<Document>(output.as_json()).unwrap().dead_letters)
+    let read = |output| serde_json::from_value::<Document>(serde_json::to_value(output).unwrap()).unwrap();
+    document.map_or_else(Vec::new, |output| read(output).dead_letters)
 }

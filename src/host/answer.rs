@@ -66,12 +66,6 @@ impl Output {
         let text = serde_json::value::to_raw_value(document)?;
         if text.get().starts_with(['{', '[']) { Ok(Self(text)) } else { Err(InvalidOutput::Scalar) }
     }
-
-    /// The JSON text.
-    #[must_use]
-    pub fn as_json(&self) -> &str {
-        self.0.get()
-    }
 }
 
 #[cfg(test)]
@@ -81,6 +75,6 @@ mod tests {
     #[test]
     fn text_is_no_output() {
         assert!(matches!(Output::json(&"test"), Err(InvalidOutput::Scalar)));
-        assert_eq!(Output::json(&["test"]).unwrap().as_json(), r#"["test"]"#);
+        assert_eq!(Output::json(&["test"]).unwrap().0.get(), r#"["test"]"#);
     }
 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Event, EventBatch, HttpRequest, Partition, Properties, RetryContext, timestamp};
+use super::{Event, EventBatch, HttpRequest, Properties, timestamp};
 
 /// The most events that a batch can have: far more than any host is configured to send.
 pub(crate) const MAX_EVENTS: usize = 10_000;
@@ -114,30 +114,28 @@ struct BatchMetadata<'a> {
     #[serde(borrow)]
     sequence_number_array: Option<&'a RawValue>,
     #[serde(borrow)]
-    offset_array: Option<&'a RawValue>,
-    #[serde(borrow)]
-    offset_string_array: Option<&'a RawValue>,
-    #[serde(borrow)]
     enqueued_time_utc_array: Option<&'a RawValue>,
     partition_context: Option<PartitionContext>,
-    retry_context: Option<RetryMembers>,
+    retry_context: Option<RetryContext>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct PartitionContext {
-    fully_qualified_namespace: Option<String>,
-    event_hub_name: Option<String>,
-    consumer_group: Option<String>,
     partition_id: Option<String>,
 }
 
 /// `Exception` of a retry is a large dump of a .NET object: not read.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct RetryMembers {
+struct RetryContext {
     retry_count: i64,
-    max_retry_count: Option<i64>,
+}
+
+impl RetryContext {
+    fn retries(&self) -> u32 {
+        u32::try_from(self.retry_count.max(0)).unwrap_or(u32::MAX)
+    }
 }
 
 impl BatchMetadata<'_> {
@@ -156,7 +154,6 @@ fn by_hand(body: Bytes) -> Event {
         properties: Properties::default(),
         system: Properties::default(),
         sequence_number: None,
-        offset: None,
         enqueued_time: None,
     }
 }
@@ -175,7 +172,7 @@ impl EventBatch {
             return Err(DecodeError::Count(count));
         }
         if let ([body], true) = (bodies.as_slice(), metadata.is_of_an_invocation_by_hand()) {
-            return Ok(Self { events: vec![by_hand(body.clone())], retry: None, partition: Partition::default() });
+            return Ok(Self { events: vec![by_hand(body.clone())], retries: 0, partition: None });
         }
         let array = Arrays { events: count };
         let properties: Vec<Option<Properties>> = array.required("PropertiesArray", metadata.properties_array)?;
@@ -183,59 +180,30 @@ impl EventBatch {
             array.required("SystemPropertiesArray", metadata.system_properties_array)?;
         let sequence_numbers: Vec<Option<i64>> =
             array.optional("SequenceNumberArray", metadata.sequence_number_array)?;
-        let offsets: Vec<Value> = array.optional("OffsetArray", metadata.offset_array)?;
-        let offset_strings: Vec<Value> = array.optional("OffsetStringArray", metadata.offset_string_array)?;
         let times: Vec<Value> = array.optional("EnqueuedTimeUtcArray", metadata.enqueued_time_utc_array)?;
 
         let sequence_numbers = sequence_numbers.into_iter().chain(std::iter::repeat(None));
-        let offsets = offset_strings.into_iter().chain(std::iter::repeat(Value::Null)).zip(
-            // A geo-replicated namespace has offsets that are no numbers; the older array says -1 for them.
-            offsets.into_iter().chain(std::iter::repeat(Value::Null)),
-        );
         let times = times.into_iter().chain(std::iter::repeat(Value::Null));
         let events = bodies
             .into_iter()
             .zip(properties.into_iter().zip(system))
-            .zip(sequence_numbers.zip(offsets).zip(times))
-            .map(|((body, (properties, system)), ((sequence_number, (offset_string, offset)), time))| {
+            .zip(sequence_numbers.zip(times))
+            .map(|((body, (properties, system)), (sequence_number, time))| {
                 let system = system.unwrap_or_default();
                 Event {
                     body,
                     properties: properties.unwrap_or_default(),
                     sequence_number: sequence_number.or_else(|| system.get("SequenceNumber")?.as_i64()),
-                    offset: text(offset_string).or_else(|| text(offset)),
                     enqueued_time: timestamp(&time).or_else(|| system.time("x-opt-enqueued-time")),
                     system,
                 }
             })
             .collect();
-        Ok(Self { events, retry: metadata.retry_context.map(retry), partition: partition(metadata.partition_context) })
-    }
-}
-
-fn text(value: Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
-fn retry(members: RetryMembers) -> RetryContext {
-    RetryContext {
-        retry_count: u32::try_from(members.retry_count.max(0)).unwrap_or(u32::MAX),
-        // -1: for ever.
-        max_retry_count: members.max_retry_count.and_then(|count| u32::try_from(count).ok()),
-    }
-}
-
-fn partition(context: Option<PartitionContext>) -> Partition {
-    let Some(context) = context else { return Partition::default() };
-    Partition {
-        namespace: context.fully_qualified_namespace,
-        event_hub: context.event_hub_name,
-        consumer_group: context.consumer_group,
-        id: context.partition_id,
+        Ok(Self {
+            events,
+            retries: metadata.retry_context.map_or(0, |context| context.retries()),
+            partition: metadata.partition_context.and_then(|context| context.partition_id),
+        })
     }
 }
 

@@ -17,32 +17,10 @@ const TYPICAL_COUNT: usize = 16;
 pub struct EventBatch {
     /// The events. Never empty.
     pub events: Vec<Event>,
-    /// Which attempt it is; `None` where function.json has no retry policy.
-    pub retry: Option<RetryContext>,
-    /// Where the events come from.
-    pub partition: Partition,
-}
-
-/// Which attempt at a batch it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RetryContext {
-    /// 0 on the first attempt.
-    pub retry_count: u32,
-    /// How many retries there will be at most; `None`: the host never gives up (`maxRetryCount` -1).
-    pub max_retry_count: Option<u32>,
-}
-
-/// The partition that a batch comes from, as far as the host says.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Partition {
-    /// For instance `contoso.servicebus.windows.net`.
-    pub namespace: Option<String>,
-    /// For instance `deviceevents`.
-    pub event_hub: Option<String>,
-    /// For instance `adt-functions`.
-    pub consumer_group: Option<String>,
-    /// For instance `0`.
-    pub id: Option<String>,
+    /// How often the batch has come before: 0 on the first attempt, and always where function.json has no retry policy.
+    pub retries: u32,
+    /// The id of the partition, for instance `0`, where the host says it.
+    pub partition: Option<String>,
 }
 
 /// The properties of an event: names compare without ASCII case, values keep their types, the order is kept.
@@ -128,8 +106,6 @@ pub struct Event {
     pub system: Properties,
     /// The event's number in its partition, where the host says it.
     pub sequence_number: Option<i64>,
-    /// The event's offset in its partition, where the host says it.
-    pub offset: Option<String>,
     /// When Event Hubs took the event.
     pub enqueued_time: Option<Timestamp>,
 }
@@ -195,7 +171,6 @@ mod tests {
             properties: properties(application),
             system: properties(system),
             sequence_number: None,
-            offset: None,
             enqueued_time: None,
         }
     }

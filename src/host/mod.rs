@@ -13,7 +13,7 @@ mod time;
 pub use answer::{Answer, InvalidOutput, Output};
 pub(crate) use decode::MAX_EVENTS;
 pub use decode::{DataType, DecodeError};
-pub use event::{Event, EventBatch, Partition, Properties, RetryContext};
+pub use event::{Event, EventBatch, Properties};
 pub use http::{HttpAnswer, HttpRequest};
 pub use invocation::InvocationId;
 pub use time::timestamp;
@@ -23,7 +23,7 @@ use async_trait::async_trait;
 /// A function that an Event Hub triggers.
 #[async_trait]
 pub trait EventFunction: Send + Sync {
-    /// Works through one batch. The host delivers a batch again, with the next attempt's [`RetryContext`], until the
+    /// Works through one batch. The host delivers a batch again, with one more of [`EventBatch::retries`], until the
     /// answer is [`Answer::Done`].
     async fn run(&self, batch: EventBatch, invocation: &InvocationId) -> Answer;
 }

@@ -13,7 +13,7 @@ use super::console::{Progress, complain, counted, inline, say};
 use super::{Error, Exit, reason, settings};
 use crate::binding::Directory;
 use crate::digital_twins::Client;
-use crate::host::{EventBatch, Partition};
+use crate::host::EventBatch;
 use crate::lifecycle::DeleteDeviceInTwin;
 use crate::outcome::{Attempt, Outcome, Work, probe};
 use crate::settings::{Settings, Telemetry, WithoutTwin};
@@ -151,8 +151,8 @@ impl Replay {
     /// What became of each event of a batch.
     async fn ends(&self, function: Function, letters: &[Letter]) -> Vec<End> {
         let events = letters.iter().map(|letter| letter.event.clone()).collect();
-        let id = letters.first().and_then(|letter| letter.partition.clone());
-        let batch = EventBatch { events, retry: None, partition: Partition { id, ..Partition::default() } };
+        let partition = letters.first().and_then(|letter| letter.partition.clone());
+        let batch = EventBatch { events, retries: 0, partition };
         let attempt = Attempt::begin(&batch, NonZeroU32::MIN);
         let Work { outcomes, .. } = match function {
             Function::Telemetry => attempt.work(self.telemetry.work_through(&batch, &attempt)).await,

@@ -99,7 +99,7 @@ impl Attempt {
     /// The attempt at `batch` that the host says it is. From attempt `max_attempts` on, single events are given up.
     #[must_use]
     pub fn begin(batch: &EventBatch, max_attempts: NonZeroU32) -> Self {
-        Self::after(batch.retry.map_or(0, |retry| retry.retry_count), max_attempts)
+        Self::after(batch.retries, max_attempts)
     }
 
     /// The first attempt at what is in no batch.

@@ -107,7 +107,7 @@ impl Report<'_> {
         if outages.0.is_first(()) {
             tracing::warn!(
                 function = self.function,
-                partition = self.batch.partition.id,
+                partition = self.batch.partition,
                 attempt = self.attempt.number(),
                 reason,
                 "the batch has to come again; its partition waits"
@@ -120,7 +120,7 @@ impl Report<'_> {
         let left_out: usize = counts.left_out.values().sum();
         tracing::info!(
             function = self.function,
-            partition = self.batch.partition.id,
+            partition = self.batch.partition,
             attempt = self.attempt.number(),
             events = counts.events,
             applied = counts.applied,
@@ -144,7 +144,7 @@ impl Report<'_> {
             device_id: event.device_id().map(|id| id.to_string()),
             source_time: event.source_time(),
             sequence_number: event.sequence_number,
-            partition: self.batch.partition.id.clone(),
+            partition: self.batch.partition.clone(),
             properties: event.properties.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect(),
             system_properties: event.system.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect(),
             body: Body(event.body.clone()),

@@ -54,7 +54,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::host::Partition;
     use crate::recorded::{message, with_system};
 
     #[test]
@@ -69,7 +68,7 @@ mod tests {
         let mut older = sent_at("2024-05-01T12:00:00Z");
         older.body = br#"{"Temperature": 1}"#.as_slice().into();
         let events = vec![sent_at("2024-05-01T12:00:01Z"), older];
-        let batch = EventBatch { events, retry: None, partition: Partition::default() };
+        let batch = EventBatch { events, retries: 0, partition: None };
         let writes = rehearse(&batch, &model, &models, Timestamp::UNIX_EPOCH);
         let source_time = "2024-05-01T12:00:01Z".parse().unwrap();
         let device = DeviceId::parse("thermo-01").unwrap();

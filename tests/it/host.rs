@@ -20,7 +20,6 @@ fn assert_is(event: &Event, expected: &Value) {
     assert_eq!(serde_json::to_value(&event.properties).unwrap(), expected["properties"]);
     assert_eq!(serde_json::to_value(&event.system).unwrap(), expected["systemProperties"]);
     assert_eq!(event.sequence_number, expected["sequenceNumber"].as_i64());
-    assert_eq!(event.offset.as_deref(), expected["offsetString"].as_str());
     assert_eq!(event.enqueued_time, timestamp(&expected["enqueuedTimeUtc"]));
     assert!(event.enqueued_time.is_some());
 }
@@ -52,23 +51,17 @@ fn a_batch_of_deletions_is_decoded() {
     let operations: Vec<_> = batch.events.iter().map(|event| event.properties.text("optype").unwrap()).collect();
     assert_eq!(operations, ["createDeviceIdentity", "deleteDeviceIdentity"]);
     assert_eq!(batch.events[0].sequence_number, Some(22));
-    assert_eq!(batch.partition.event_hub.as_deref(), Some("lifecycleevents"));
-    assert_eq!(batch.partition.id.as_deref(), Some("1"));
+    assert_eq!(batch.partition.as_deref(), Some("1"));
 }
 
 #[test]
 fn metadata_of_older_extensions_says_the_same() {
-    assert_decodes_without_offset_strings("telemetry-batch-many-v5.json");
-}
-
-fn assert_decodes_without_offset_strings(name: &str) {
-    let batch = decode(name, DataType::Text);
+    let batch = decode("telemetry-batch-many-v5.json", DataType::Text);
     let newer = decode("telemetry-batch-many.json", DataType::Text);
     for (event, newer) in batch.events.iter().zip(&newer.events) {
         assert_eq!((&event.body, &event.properties), (&newer.body, &newer.properties));
         assert_eq!(event.device_id(), newer.device_id());
         assert_eq!(event.source_time(), newer.source_time());
-        assert_eq!(event.offset, newer.offset);
     }
     assert_eq!(batch.events.len(), newer.events.len());
 }
@@ -78,10 +71,10 @@ fn brief(event: &Event) -> String {
     let device = event.device_id().unwrap();
     let [module, component, source] =
         [event.module_id(), event.dt_subject(), event.message_source()].map(Option::unwrap_or_default);
-    let (sequence, offset) = (event.sequence_number.unwrap(), event.offset.as_deref().unwrap_or("-"));
+    let sequence = event.sequence_number.unwrap();
     let (enqueued, sent) = (event.enqueued_time.unwrap(), event.source_time().unwrap());
     let properties = serde_json::to_string(&event.properties).unwrap();
-    format!("#{sequence} @{offset} {enqueued} ({sent}) {device}/{module}.{component} {source} {properties}")
+    format!("#{sequence} {enqueued} ({sent}) {device}/{module}.{component} {source} {properties}")
 }
 
 #[test]
@@ -95,40 +88,38 @@ fn every_recorded_batch_says_who_sent_what_when() {
         }
         let file = request["file"].as_str().unwrap();
         let data_type = if binding["dataType"] == "binary" { DataType::Binary } else { DataType::Text };
-        let EventBatch { events, retry, partition } = decode(file, data_type);
-        let place = [partition.event_hub, partition.consumer_group, partition.id].map(Option::unwrap);
-        let retries = retry.map(|retry| (retry.retry_count, retry.max_retry_count));
-        lines.push(format!("{file}: {}, retries {retries:?}", place.join("/")));
+        let EventBatch { events, retries, partition } = decode(file, data_type);
+        lines.push(format!("{file}: partition {}, retries {retries}", partition.unwrap()));
         lines.extend(events.iter().map(|event| format!("  {}", brief(event))));
     }
     insta::assert_snapshot!(lines.join("\n"), @r#"
-    telemetry-batch-many.json: deviceevents/$Default/0, retries None
-      #4711 @8589934592 2024-05-01T12:00:00.25Z (2024-05-01T12:00:00.123Z) thermostat-01/. Telemetry {"dtId":"twin-thermostat-01","dtmi":"dtmi:com:contoso:Thermostat;1","alert":"false"}
-      #4712 @8589935104 2024-05-01T12:00:00.9Z (2024-05-01T12:00:00.4Z) thermostat-02/.thermostat1 Telemetry {"dtId":"twin-thermostat-02","dtmi":"dtmi:com:contoso:Thermostat;1"}
-    telemetry-batch-many-v5.json: deviceevents/$Default/0, retries None
-      #4711 @8589934592 2024-05-01T12:00:00.25Z (2024-05-01T12:00:00.123Z) thermostat-01/. Telemetry {"dtId":"twin-thermostat-01","dtmi":"dtmi:com:contoso:Thermostat;1","alert":"false"}
-      #4712 @8589935104 2024-05-01T12:00:00.9Z (2024-05-01T12:00:00.4Z) thermostat-02/.thermostat1 Telemetry {"dtId":"twin-thermostat-02","dtmi":"dtmi:com:contoso:Thermostat;1"}
-    telemetry-batch-many-binary.json: deviceevents/$Default/0, retries None
-      #4711 @8589934592 2024-05-01T12:00:00.25Z (2024-05-01T12:00:00.123Z) thermostat-01/. Telemetry {"dtId":"twin-thermostat-01","dtmi":"dtmi:com:contoso:Thermostat;1","alert":"false"}
-      #4712 @8589935104 2024-05-01T12:00:00.9Z (2024-05-01T12:00:00.4Z) thermostat-02/.thermostat1 Telemetry {"dtId":"twin-thermostat-02","dtmi":"dtmi:com:contoso:Thermostat;1"}
-      #4713 @8589935616 2024-05-01T12:00:02Z (2024-05-01T12:00:02Z) thermostat-03/. Telemetry {"dtId":"twin-thermostat-03"}
-    telemetry-batch-many-nodatatype.json: deviceevents/$Default/0, retries None
-      #4711 @8589934592 2024-05-01T12:00:00.25Z (2024-05-01T12:00:00.123Z) thermostat-01/. Telemetry {"dtId":"twin-thermostat-01","dtmi":"dtmi:com:contoso:Thermostat;1","alert":"false"}
-      #4712 @8589935104 2024-05-01T12:00:00.9Z (2024-05-01T12:00:00.4Z) thermostat-02/.thermostat1 Telemetry {"dtId":"twin-thermostat-02","dtmi":"dtmi:com:contoso:Thermostat;1"}
-    telemetry-batch-many-nonutf8-string.json: deviceevents/$Default/0, retries None
-      #4713 @8589935616 2024-05-01T12:00:02Z (2024-05-01T12:00:02Z) thermostat-03/. Telemetry {"dtId":"twin-thermostat-03"}
-    telemetry-batch-many-one-event.json: deviceevents/$Default/3, retries None
-      #4712 @8589935104 2024-05-01T12:00:00.9Z (2024-05-01T12:00:00.4Z) thermostat-02/.thermostat1 Telemetry {"dtId":"twin-thermostat-02","dtmi":"dtmi:com:contoso:Thermostat;1"}
-    telemetry-batch-many-georeplicated-offset.json: deviceevents/$Default/0, retries None
-      #4714 @17:8589936128:4714 2024-05-01T12:00:03Z (2024-05-01T12:00:00.123Z) thermostat-01/. Telemetry {"dtId":"twin-thermostat-01","dtmi":"dtmi:com:contoso:Thermostat;1","alert":"false"}
-    telemetry-batch-many-retry0.json: deviceevents/$Default/0, retries Some((0, Some(5)))
-      #4711 @8589934592 2024-05-01T12:00:00.25Z (2024-05-01T12:00:00.123Z) thermostat-01/. Telemetry {"dtId":"twin-thermostat-01","dtmi":"dtmi:com:contoso:Thermostat;1","alert":"false"}
-    lifecycle-batch-many.json: lifecycleevents/$Default/1, retries None
-      #20 @4294967296 2024-05-01T12:05:00.125Z (2024-05-01T12:05:00.125Z) thermostat-01/. deviceLifecycleEvents {"hubName":"contoso-hub","deviceId":"thermostat-01","operationTimestamp":"2024-05-01T12:05:00.1254567Z","opType":"deleteDeviceIdentity"}
-      #21 @4294967808 2024-05-01T12:05:00.25Z (2024-05-01T12:05:00.25Z) thermostat-02/. deviceLifecycleEvents {"hubName":"contoso-hub","deviceId":"thermostat-02","operationTimestamp":"2024-05-01T12:05:00.2504567Z","opType":"deleteDeviceIdentity"}
-    lifecycle-batch-mixed.json: lifecycleevents/$Default/1, retries None
-      #22 @4294968320 2024-05-01T12:06:00.5Z (2024-05-01T12:06:00.5Z) thermostat-09/. deviceLifecycleEvents {"hubName":"contoso-hub","deviceId":"thermostat-09","operationTimestamp":"2024-05-01T12:06:00.5004567Z","opType":"createDeviceIdentity"}
-      #20 @4294967296 2024-05-01T12:05:00.125Z (2024-05-01T12:05:00.125Z) thermostat-01/. deviceLifecycleEvents {"hubName":"contoso-hub","deviceId":"thermostat-01","operationTimestamp":"2024-05-01T12:05:00.1254567Z","opType":"deleteDeviceIdentity"}
+    telemetry-batch-many.json: partition 0, retries 0
+      #4711 2024-05-01T12:00:00.25Z (2024-05-01T12:00:00.123Z) thermostat-01/. Telemetry {"dtId":"twin-thermostat-01","dtmi":"dtmi:com:contoso:Thermostat;1","alert":"false"}
+      #4712 2024-05-01T12:00:00.9Z (2024-05-01T12:00:00.4Z) thermostat-02/.thermostat1 Telemetry {"dtId":"twin-thermostat-02","dtmi":"dtmi:com:contoso:Thermostat;1"}
+    telemetry-batch-many-v5.json: partition 0, retries 0
+      #4711 2024-05-01T12:00:00.25Z (2024-05-01T12:00:00.123Z) thermostat-01/. Telemetry {"dtId":"twin-thermostat-01","dtmi":"dtmi:com:contoso:Thermostat;1","alert":"false"}
+      #4712 2024-05-01T12:00:00.9Z (2024-05-01T12:00:00.4Z) thermostat-02/.thermostat1 Telemetry {"dtId":"twin-thermostat-02","dtmi":"dtmi:com:contoso:Thermostat;1"}
+    telemetry-batch-many-binary.json: partition 0, retries 0
+      #4711 2024-05-01T12:00:00.25Z (2024-05-01T12:00:00.123Z) thermostat-01/. Telemetry {"dtId":"twin-thermostat-01","dtmi":"dtmi:com:contoso:Thermostat;1","alert":"false"}
+      #4712 2024-05-01T12:00:00.9Z (2024-05-01T12:00:00.4Z) thermostat-02/.thermostat1 Telemetry {"dtId":"twin-thermostat-02","dtmi":"dtmi:com:contoso:Thermostat;1"}
+      #4713 2024-05-01T12:00:02Z (2024-05-01T12:00:02Z) thermostat-03/. Telemetry {"dtId":"twin-thermostat-03"}
+    telemetry-batch-many-nodatatype.json: partition 0, retries 0
+      #4711 2024-05-01T12:00:00.25Z (2024-05-01T12:00:00.123Z) thermostat-01/. Telemetry {"dtId":"twin-thermostat-01","dtmi":"dtmi:com:contoso:Thermostat;1","alert":"false"}
+      #4712 2024-05-01T12:00:00.9Z (2024-05-01T12:00:00.4Z) thermostat-02/.thermostat1 Telemetry {"dtId":"twin-thermostat-02","dtmi":"dtmi:com:contoso:Thermostat;1"}
+    telemetry-batch-many-nonutf8-string.json: partition 0, retries 0
+      #4713 2024-05-01T12:00:02Z (2024-05-01T12:00:02Z) thermostat-03/. Telemetry {"dtId":"twin-thermostat-03"}
+    telemetry-batch-many-one-event.json: partition 3, retries 0
+      #4712 2024-05-01T12:00:00.9Z (2024-05-01T12:00:00.4Z) thermostat-02/.thermostat1 Telemetry {"dtId":"twin-thermostat-02","dtmi":"dtmi:com:contoso:Thermostat;1"}
+    telemetry-batch-many-georeplicated-offset.json: partition 0, retries 0
+      #4714 2024-05-01T12:00:03Z (2024-05-01T12:00:00.123Z) thermostat-01/. Telemetry {"dtId":"twin-thermostat-01","dtmi":"dtmi:com:contoso:Thermostat;1","alert":"false"}
+    telemetry-batch-many-retry0.json: partition 0, retries 0
+      #4711 2024-05-01T12:00:00.25Z (2024-05-01T12:00:00.123Z) thermostat-01/. Telemetry {"dtId":"twin-thermostat-01","dtmi":"dtmi:com:contoso:Thermostat;1","alert":"false"}
+    lifecycle-batch-many.json: partition 1, retries 0
+      #20 2024-05-01T12:05:00.125Z (2024-05-01T12:05:00.125Z) thermostat-01/. deviceLifecycleEvents {"hubName":"contoso-hub","deviceId":"thermostat-01","operationTimestamp":"2024-05-01T12:05:00.1254567Z","opType":"deleteDeviceIdentity"}
+      #21 2024-05-01T12:05:00.25Z (2024-05-01T12:05:00.25Z) thermostat-02/. deviceLifecycleEvents {"hubName":"contoso-hub","deviceId":"thermostat-02","operationTimestamp":"2024-05-01T12:05:00.2504567Z","opType":"deleteDeviceIdentity"}
+    lifecycle-batch-mixed.json: partition 1, retries 0
+      #22 2024-05-01T12:06:00.5Z (2024-05-01T12:06:00.5Z) thermostat-09/. deviceLifecycleEvents {"hubName":"contoso-hub","deviceId":"thermostat-09","operationTimestamp":"2024-05-01T12:06:00.5004567Z","opType":"createDeviceIdentity"}
+      #20 2024-05-01T12:05:00.125Z (2024-05-01T12:05:00.125Z) thermostat-01/. deviceLifecycleEvents {"hubName":"contoso-hub","deviceId":"thermostat-01","operationTimestamp":"2024-05-01T12:05:00.1254567Z","opType":"deleteDeviceIdentity"}
     "#);
 }
 
@@ -143,8 +134,8 @@ fn who_sent_what_when_is_known() {
     assert_eq!(first.source_time().unwrap().to_string(), "2024-05-01T12:00:00.123Z");
     assert_eq!(first.dt_subject(), None);
     assert_eq!(second.dt_subject(), Some("thermostat1"));
-    assert_eq!(batch.partition.id.as_deref(), Some("0"));
-    assert_eq!(batch.retry, None);
+    assert_eq!(batch.partition.as_deref(), Some("0"));
+    assert_eq!(batch.retries, 0);
 }
 
 #[test]
@@ -172,23 +163,21 @@ fn a_batch_of_one_is_a_batch() {
 }
 
 #[test]
-fn an_offset_that_is_no_number_is_kept() {
+fn an_offset_that_is_no_number_does_no_harm() {
     let batch = decode("telemetry-batch-many-georeplicated-offset.json", DataType::Text);
-    assert_eq!(batch.events[0].offset.as_deref(), Some("17:8589936128:4714"));
+    assert_eq!(batch.events[0].sequence_number, Some(4714));
 }
 
 #[test]
 fn the_first_attempt_says_that_it_is_the_first() {
-    let retry = decode("telemetry-batch-many-retry0.json", DataType::Text).retry.unwrap();
-    assert_eq!((retry.retry_count, retry.max_retry_count), (0, Some(5)));
+    assert_eq!(decode("telemetry-batch-many-retry0.json", DataType::Text).retries, 0);
 }
 
 #[test]
-fn a_host_that_never_gives_up_has_no_last_attempt() {
+fn a_later_attempt_says_how_often_the_batch_came_before() {
     let mut body = fixtures::json("functions", "telemetry-batch-many-retry0.json");
     body["Metadata"]["RetryContext"] = json!({ "RetryCount": 7, "MaxRetryCount": -1, "Exception": { "deep": [1] } });
-    let retry = EventBatch::decode(body.to_string().as_bytes(), DataType::Text).unwrap().retry.unwrap();
-    assert_eq!((retry.retry_count, retry.max_retry_count), (7, None));
+    assert_eq!(EventBatch::decode(body.to_string().as_bytes(), DataType::Text).unwrap().retries, 7);
 }
 
 #[test]
@@ -216,7 +205,7 @@ fn an_event_by_hand_has_no_sender_whatever_its_metadata_say() {
     assert_eq!(&event.body[..], br#"{"Temperature":21.5}"#);
     assert_eq!((event.device_id(), event.source_time(), event.sequence_number), (None, None, None));
     assert_eq!(event.properties.iter().count(), 0);
-    assert_eq!(batch.retry, None);
+    assert_eq!(batch.retries, 0);
 
     body["Data"]["events"] = json!(r#"["YQ==","YQ=="]"#);
     assert_eq!(refused(&body), "Metadata.PropertiesArray is missing");
@@ -283,15 +272,13 @@ fn a_batch_that_would_lose_an_event_is_refused() {
 fn what_is_not_there_is_taken_from_where_else_it_is() {
     let mut body = batch();
     let metadata = body["Metadata"].as_object_mut().unwrap();
-    for name in ["SequenceNumberArray", "OffsetArray", "OffsetStringArray", "EnqueuedTimeUtcArray", "PartitionContext"]
-    {
+    for name in ["SequenceNumberArray", "EnqueuedTimeUtcArray", "PartitionContext"] {
         metadata.remove(name).unwrap();
     }
     let batch = EventBatch::decode(body.to_string().as_bytes(), DataType::Binary).unwrap();
     assert_eq!(batch.events[0].sequence_number, Some(4711));
     assert_eq!(batch.events[0].enqueued_time.unwrap().to_string(), "2024-05-01T12:00:00.25Z");
-    assert_eq!(batch.events[0].offset, None);
-    assert_eq!(batch.partition.id, None);
+    assert_eq!(batch.partition, None);
 }
 
 #[test]

@@ -133,7 +133,6 @@ impl Letter {
                 properties: Properties::from(letter.properties),
                 system: Properties::from(letter.system_properties),
                 sequence_number: letter.sequence_number,
-                offset: None,
                 enqueued_time: letter.source_time,
             },
             reason: reason(&letter.reason.detail, &letter.reason.relationships),
