@@ -3,6 +3,8 @@
 //! Settings are environment variables: what is an "app setting" in Azure reaches a custom handler as one. They are read
 //! once, at start, and all that is wrong with them is reported at once.
 
+mod problems;
+
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -14,7 +16,9 @@ use url::Url;
 use problems::Reader;
 pub use problems::{Problem, Problems};
 
-mod problems;
+const DEFAULT_PACE_PERCENT: u16 = 90;
+const DEFAULT_EVENT_MAX_ATTEMPTS: NonZeroU32 = NonZeroU32::new(5).unwrap();
+const DEFAULT_TWIN_CACHE_SIZE: NonZeroUsize = NonZeroUsize::new(50_000).unwrap();
 
 /// The settings of one process.
 #[derive(Debug, Clone)]
@@ -208,7 +212,7 @@ impl Settings {
         });
         let endpoint = reader.required("ADT_SERVICE_URL", ENDPOINT_TAKES, endpoint);
         let ca_file = reader.optional("ADT_CA_FILE", "a path", |text| Some(PathBuf::from(text)));
-        let pace_percent = reader.or("ADT_PACE_PERCENT", "a number from 1 to 1000", 90, |text| {
+        let pace_percent = reader.or("ADT_PACE_PERCENT", "a number from 1 to 1000", DEFAULT_PACE_PERCENT, |text| {
             text.parse().ok().filter(|percent| (1..=1000).contains(percent))
         });
         let credentials = credentials(&mut reader);
@@ -218,15 +222,11 @@ impl Settings {
             reader.optional("TELEMETRY_MAPPING_FILE", "a path", |text| Some(PathBuf::from(text)));
         let lifecycle = lifecycle(&mut reader);
         let event_max_attempts =
-            reader.or("EVENT_MAX_ATTEMPTS", "a number from 1", NonZeroU32::MIN.saturating_add(4), |text| {
-                text.parse().ok()
+            reader.or("EVENT_MAX_ATTEMPTS", "a number from 1", DEFAULT_EVENT_MAX_ATTEMPTS, |text| text.parse().ok());
+        let twin_cache_size =
+            reader.or("TWIN_CACHE_SIZE", "a number from 1 to 10000000", DEFAULT_TWIN_CACHE_SIZE, |text| {
+                text.parse().ok().filter(|size: &NonZeroUsize| size.get() <= 10_000_000)
             });
-        let twin_cache_size = reader.or(
-            "TWIN_CACHE_SIZE",
-            "a number from 1 to 10000000",
-            NonZeroUsize::MIN.saturating_add(49_999),
-            |text| text.parse().ok().filter(|size: &NonZeroUsize| size.get() <= 10_000_000),
-        );
         let problems = reader.into_problems();
         let Some((endpoint, credentials)) = endpoint.zip(credentials).filter(|_| problems.as_slice().is_empty()) else {
             return Err(problems);
