@@ -78,58 +78,68 @@ impl LeftOut {
 
 /// What is known so far about each event of a batch. An event's index is its place in the batch.
 #[derive(Debug)]
-pub struct Outcomes {
-    settled: Vec<Option<Outcome>>,
-    failures: BTreeMap<usize, Failure>,
+pub struct Outcomes(Vec<Standing>);
+
+/// What is known so far about one event.
+#[derive(Debug)]
+enum Standing {
+    /// It is to be worked on (again), with what failed last.
+    Open(Option<Failure>),
+    Settled(Outcome),
 }
 
 impl Outcomes {
     /// Nothing is known yet about a batch of `events` events.
     #[must_use]
     pub fn of(events: usize) -> Self {
-        Self { settled: vec![None; events], failures: BTreeMap::new() }
+        Self((0..events).map(|_| Standing::Open(None)).collect())
     }
 
     /// Settles an event. What was settled stays: an event has one outcome.
     pub fn settle(&mut self, event: usize, outcome: Outcome) {
-        if let Some(place) = self.settled.get_mut(event) {
-            debug_assert!(place.is_none(), "event {event} is settled twice: {place:?}, then {outcome:?}");
-            self.failures.remove(&event);
-            place.get_or_insert(outcome);
+        match self.0.get_mut(event) {
+            Some(Standing::Settled(before)) => {
+                debug_assert!(false, "event {event} is settled twice: {before:?}, then {outcome:?}");
+            }
+            Some(open) => *open = Standing::Settled(outcome),
+            None => {}
         }
     }
 
     /// Notes that an event failed in a way that may pass. It stays open.
     pub fn fail(&mut self, event: usize, failure: Failure) {
-        if self.settled.get(event).is_some_and(Option::is_none) {
-            self.failures.insert(event, failure);
+        if let Some(Standing::Open(last)) = self.0.get_mut(event) {
+            *last = Some(failure);
         }
     }
 
     /// Events that are not settled, with what failed last.
     pub fn open(&self) -> impl Iterator<Item = (usize, Option<&Failure>)> {
-        let open = self.settled.iter().enumerate().filter(|(_, outcome)| outcome.is_none());
-        open.map(|(event, _)| (event, self.failures.get(&event)))
+        self.0.iter().enumerate().filter_map(|(event, standing)| match standing {
+            Standing::Open(failure) => Some((event, failure.as_ref())),
+            Standing::Settled(_) => None,
+        })
     }
 
     /// Settles what still fails as dead letters.
     pub fn give_up(&mut self, attempts: u32) {
-        for (event, place) in self.settled.iter_mut().enumerate() {
-            place
-                .get_or_insert_with(|| Outcome::DeadLetter(Reason::still_failing(attempts, self.failures.get(&event))));
+        for standing in &mut self.0 {
+            if let Standing::Open(failure) = standing {
+                let reason = Reason::still_failing(attempts, failure.as_ref());
+                *standing = Standing::Settled(Outcome::DeadLetter(reason));
+            }
         }
-        self.failures.clear();
     }
 
     /// The outcome of an event, if it is settled.
     #[must_use]
     pub fn get(&self, event: usize) -> Option<&Outcome> {
-        self.settled.get(event)?.as_ref()
+        self.0.get(event)?.outcome()
     }
 
     /// Dead letters, by event.
     pub fn dead_letters(&self) -> impl Iterator<Item = (usize, &Reason)> {
-        self.settled.iter().enumerate().filter_map(|(event, outcome)| match outcome {
+        self.all().enumerate().filter_map(|(event, outcome)| match outcome {
             Some(Outcome::DeadLetter(reason)) => Some((event, reason)),
             _ => None,
         })
@@ -138,8 +148,8 @@ impl Outcomes {
     /// How many events ended how.
     #[must_use]
     pub fn count(&self) -> Counts {
-        let mut counts = Counts { events: self.settled.len(), ..Counts::default() };
-        for outcome in &self.settled {
+        let mut counts = Counts { events: self.0.len(), ..Counts::default() };
+        for outcome in self.all() {
             match outcome {
                 Some(Outcome::Applied) => counts.applied += 1,
                 Some(Outcome::Superseded) => counts.superseded += 1,
@@ -149,6 +159,19 @@ impl Outcomes {
             }
         }
         counts
+    }
+
+    fn all(&self) -> impl Iterator<Item = Option<&Outcome>> {
+        self.0.iter().map(Standing::outcome)
+    }
+}
+
+impl Standing {
+    fn outcome(&self) -> Option<&Outcome> {
+        match self {
+            Self::Settled(outcome) => Some(outcome),
+            Self::Open(_) => None,
+        }
     }
 }
 
