@@ -3,7 +3,7 @@
 use dtdl::{ModelId, ModelSet, Schema};
 use jiff::Timestamp;
 
-use crate::device::{DeviceId, RegistrationId};
+use crate::device::DeviceId;
 use crate::digital_twins::{PropertyName, Twin, TwinId};
 
 /// The registration id that the twin is bound to, in lower case. Its source time is the time of the
@@ -45,8 +45,8 @@ pub struct Bookkeeping {
 }
 
 impl Bookkeeping {
-    /// What `model` has. If `models` does not hold it, for it was deleted from Azure Digital Twins, all
-    /// of them: its twins are nobody's merely because of their name.
+    /// What `model` has. All of them if `models` does not hold it, for it was deleted from Azure Digital Twins: so none
+    /// of its twins is a device's merely because of its name.
     #[must_use]
     pub fn of(models: &ModelSet, model: &ModelId) -> Self {
         let Some(contents) = models.contents(model) else {
@@ -74,8 +74,6 @@ pub enum Binding {
 
 impl Binding {
     /// Whose `twin` is; `bookkeeping` is what its model has.
-    ///
-    /// A property that is set to an empty text is not set.
     #[must_use]
     pub fn of(twin: &Twin, bookkeeping: Bookkeeping) -> Self {
         if let Some(device) = text(twin, HUB_DEVICE_ID) {
@@ -101,11 +99,7 @@ impl Binding {
     }
 }
 
-/// The registration that `twin` is bound to, if its property is set.
-pub(super) fn is_registration(twin: &Twin, registration: &RegistrationId) -> Option<bool> {
-    text(twin, HUB_REGISTRATION_ID).map(|id| id.eq_ignore_ascii_case(registration.as_str()))
-}
-
+/// The text of a bookkeeping property, if it is set: an empty one is not.
 pub(super) fn text(twin: &Twin, property: PropertyName) -> Option<&str> {
     twin.string_property(property.as_str()).filter(|text| !text.is_empty())
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 
-use super::bound::{Binding, Bookkeeping, HUB_REGISTRATION_ID, is_registration};
+use super::bound::{Binding, Bookkeeping, HUB_REGISTRATION_ID, text};
 use crate::device::{DeviceId, RegistrationId};
 use crate::digital_twins::{Twin, TwinId};
 
@@ -24,9 +24,9 @@ impl Rank {
     /// is not for it.
     #[must_use]
     pub fn of_registration(twin: &Twin, registration: &RegistrationId) -> Option<Self> {
-        match is_registration(twin, registration) {
-            Some(true) => Some(Self::of_source_time(twin)),
-            Some(false) => None,
+        match text(twin, HUB_REGISTRATION_ID) {
+            Some(id) if id.eq_ignore_ascii_case(registration.as_str()) => Some(Self::of_source_time(twin)),
+            Some(_) => None,
             None => (twin.id().as_str() == registration.lower()).then_some(Self::OwnId),
         }
     }
