@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
 
 use super::bound::{Binding, Bookkeeping, HUB_DEVICE_ID, HUB_REGISTRATION_ID};
-use super::choice::{Choice, Rank, choose};
+use super::choice::{Rank, choose};
 use super::source_times::SourceTimes;
 use crate::device::DeviceId;
 use crate::digital_twins::{Client, ETag, Error, Filter, PropertyPath, Query, Twin, TwinId};
@@ -200,6 +200,14 @@ pub struct Match {
     pub models: Arc<ModelSet>,
 }
 
+/// A twin that could be the device's.
+#[derive(Debug)]
+struct Candidate {
+    found: Match,
+    /// Read by its id, not found by a query: queries lag behind.
+    is_fresh: bool,
+}
+
 impl Directory {
     /// A directory that remembers up to `capacity` twins, and as many devices without `dtId`.
     #[must_use]
@@ -252,10 +260,10 @@ impl Directory {
         let (own, mut rows) = tokio::try_join!(own, self.client.query(&query))?;
         // The read is newer than the row, also where it found nothing.
         rows.retain(|row| Some(row.id()) != own_id.as_ref());
+        let seen = own.into_iter().map(|twin| (twin, true)).chain(rows.into_iter().map(|row| (row, false)));
         let mut candidates = Vec::new();
-        for (twin, is_fresh) in own.into_iter().map(|twin| (twin, true)).chain(rows.into_iter().map(|row| (row, false)))
-        {
-            candidates.extend(self.candidate(twin, device).await?.map(|found| (found, is_fresh)));
+        for (twin, is_fresh) in seen {
+            candidates.extend(self.claimed(twin, device).await?.map(|found| Candidate { found, is_fresh }));
         }
         self.confirm(candidates, device).await
     }
@@ -344,30 +352,31 @@ impl Directory {
         }
     }
 
-    async fn candidate(&self, twin: Twin, device: &DeviceId) -> Result<Option<Match>, Error> {
+    /// `twin` with its model, if it is bound to `device`.
+    async fn claimed(&self, twin: Twin, device: &DeviceId) -> Result<Option<Match>, Error> {
         let models = self.models(&twin).await?;
         let rank = Rank::of_device(&twin, Bookkeeping::of(&models, twin.model()), device);
         Ok(rank.map(|rank| Match { twin, rank, models }))
     }
 
-    /// The best candidate that is what it seems: read just now (`true`), or read again here.
-    async fn confirm(&self, mut candidates: Vec<(Match, bool)>, device: &DeviceId) -> Result<Option<Match>, Error> {
+    /// The best candidate that is what it seems: fresh, or read again here.
+    async fn confirm(&self, mut candidates: Vec<Candidate>, device: &DeviceId) -> Result<Option<Match>, Error> {
         for _ in 0..MAX_CONFIRMATIONS {
-            let Some(choice) = choose(candidates.iter().map(|(found, _)| (found.rank, &found.twin))) else {
+            let Some(choice) = choose(candidates.iter().map(|Candidate { found, .. }| (found.rank, &found.twin)))
+            else {
                 return Ok(None);
             };
             choice.warn_of_rivals(device.as_str());
-            let Choice { chosen, .. } = choice;
-            let chosen = chosen.id().clone();
-            let Some(at) = candidates.iter().position(|(found, _)| *found.twin.id() == chosen) else {
+            let chosen = choice.chosen.id().clone();
+            let Some(at) = candidates.iter().position(|candidate| *candidate.found.twin.id() == chosen) else {
                 return Ok(None);
             };
-            let (found, is_fresh) = candidates.swap_remove(at);
+            let Candidate { found, is_fresh } = candidates.swap_remove(at);
             if is_fresh {
                 return Ok(Some(found));
             }
             if let Some(twin) = self.client.get(&chosen).await?
-                && let Some(found) = self.candidate(twin, device).await?
+                && let Some(found) = self.claimed(twin, device).await?
             {
                 return Ok(Some(found));
             }
