@@ -51,11 +51,18 @@ struct Sight {
 }
 
 impl DpsAdtAllocation {
-    /// Finds or makes the twin of a device, and binds it.
+    /// Finds or makes the twin of a device, and binds it. What was remembered of it and of the device is forgotten.
     pub(super) async fn settle(&self, registration: Registration<'_>) -> Result<Settled, Failure> {
+        let settled = self.bind(registration).await?;
+        self.directory.forget(&settled.twin);
+        self.directory.forget_device(&registration.request.device_id);
+        Ok(settled)
+    }
+
+    async fn bind(&self, registration: Registration<'_>) -> Result<Settled, Failure> {
         let mut sight = self.look(registration.request).await?;
         let conflict = match self.decide(registration, &sight).await? {
-            Written::Settled(settled) => return Ok(self.settled(registration, settled)),
+            Written::Settled(settled) => return Ok(settled),
             Written::Conflict(conflict) => conflict,
         };
         self.look_again(&mut sight, &conflict.twin).await?;
@@ -70,13 +77,7 @@ impl DpsAdtAllocation {
             }
         };
         let is_new = settled.is_new || sight.was_created_at(&settled.twin, conflict.created_at);
-        Ok(self.settled(registration, Settled { is_new, ..settled }))
-    }
-
-    fn settled(&self, registration: Registration<'_>, settled: Settled) -> Settled {
-        self.directory.forget(&settled.twin);
-        self.directory.forget_device(&registration.request.device_id);
-        settled
+        Ok(Settled { is_new, ..settled })
     }
 
     async fn look(&self, request: &AllocationRequest) -> Result<Sight, Failure> {
@@ -116,7 +117,7 @@ impl DpsAdtAllocation {
             Err(Error::Refused { .. }) if were_tried => {}
             written => return Ok(written?),
         }
-        let moment = moment.unsaid();
+        let moment = moment.without_source_times();
         let plan = self.plan(registration, sight, moment).await?;
         let written = self.write(plan, moment).await?;
         if matches!(written, Written::Settled(_)) {

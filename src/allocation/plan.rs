@@ -173,9 +173,9 @@ impl Moment {
         Self { now, in_new_twins: true, in_patches: true }
     }
 
-    /// The same moment, without a word of it.
+    /// The same moment, of which nothing that is written says anything.
     #[must_use]
-    pub fn unsaid(self) -> Self {
+    pub fn without_source_times(self) -> Self {
         Self { in_new_twins: false, in_patches: false, ..self }
     }
 }
@@ -201,12 +201,12 @@ impl Registration<'_> {
         let mut twin = NewTwin::of(asked);
         if bookkeeping.registration_id {
             let name = HUB_REGISTRATION_ID.as_str();
-            twin = twin.property(name, self.registration_id());
+            twin = twin.property(name, self.hub_registration_id());
             if moment.in_new_twins {
                 twin = twin.source_time(name, moment.now);
             }
         }
-        if let Some(device) = self.device_id(bookkeeping) {
+        if let Some(device) = self.hub_device_id(bookkeeping) {
             twin = twin.property(HUB_DEVICE_ID.as_str(), device.as_str().into());
         }
         if bookkeeping.hub_name {
@@ -243,7 +243,7 @@ impl Registration<'_> {
         if bookkeeping.registration_id {
             // The value too, though it seldom changes: without source times, its update time is
             // the time of the registration.
-            patch = patch.add(HUB_REGISTRATION_ID.as_str(), self.registration_id());
+            patch = patch.add(HUB_REGISTRATION_ID.as_str(), self.hub_registration_id());
             if moment.in_patches {
                 patch = patch.source_time(HUB_REGISTRATION_ID.as_str(), moment.now);
             }
@@ -273,11 +273,10 @@ impl Registration<'_> {
     }
 
     /// Corrects the bookkeeping but for the registration id itself.
-    fn correct(&self, patch: Patch, twin: &Twin, bookkeeping: Bookkeeping) -> Patch {
-        let mut patch = patch;
+    fn correct(&self, mut patch: Patch, twin: &Twin, bookkeeping: Bookkeeping) -> Patch {
         let current = twin.string_property(HUB_DEVICE_ID.as_str());
         let device = self.request.device_id.as_str();
-        if self.device_id(bookkeeping).is_some() && current != Some(device) {
+        if self.hub_device_id(bookkeeping).is_some() && current != Some(device) {
             patch = patch.add(HUB_DEVICE_ID.as_str(), device.into());
         } else if bookkeeping.device_id && current.is_some_and(|current| !current.is_empty() && current != device) {
             patch = patch.remove(HUB_DEVICE_ID.as_str());
@@ -298,13 +297,13 @@ impl Registration<'_> {
             && registered_at(twin).is_some_and(|at| self.began <= at && at <= now + CLOCK_SKEW)
     }
 
-    fn registration_id(&self) -> Value {
+    fn hub_registration_id(&self) -> Value {
         self.request.registration_id.lower().into()
     }
 
     /// `HubDeviceId`, where the model has it and nothing else tells whose the twin is: the device
     /// has another name in the hub, or the model has no `HubRegistrationId`.
-    fn device_id(&self, bookkeeping: Bookkeeping) -> Option<&DeviceId> {
+    fn hub_device_id(&self, bookkeeping: Bookkeeping) -> Option<&DeviceId> {
         let AllocationRequest { registration_id, device_id, .. } = self.request;
         let differs = !device_id.as_str().eq_ignore_ascii_case(registration_id.as_str());
         (bookkeeping.device_id && (differs || !bookkeeping.registration_id)).then_some(device_id)
