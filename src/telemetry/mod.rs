@@ -137,18 +137,14 @@ impl DeviceTelemetryToTwin {
         let now = Timestamp::now();
         let mut round = Round::default();
         let mut by_twin: BTreeMap<TwinId, (Arc<Known>, Vec<Message>)> = BTreeMap::new();
-        for (found, messages) in self.look_up(writer.attempt, pending).await {
-            match found {
-                Ok(Ok(known)) => {
+        for (addressee, messages) in self.look_up(writer.attempt, pending).await {
+            match addressee {
+                Addressee::Twin(known) => {
                     let entry = by_twin.entry(known.id().clone());
                     entry.or_insert_with(|| (known, Vec::new())).1.extend(messages);
                 }
-                Ok(Err(outcome)) => settle(&messages, &outcome, outcomes),
-                Err(Unanswered::Refused(error)) => {
-                    let outcome = Outcome::DeadLetter(Reason::new(Code::Refused, error.to_string()));
-                    settle(&messages, &outcome, outcomes);
-                }
-                Err(Unanswered::Failed(failure)) => round.postpone(messages, &failure, outcomes),
+                Addressee::None(outcome) => settle(&messages, &outcome, outcomes),
+                Addressee::Unknown(failure) => round.postpone(messages, &failure, outcomes),
             }
         }
         let mut work = Vec::new();
@@ -165,26 +161,31 @@ impl DeviceTelemetryToTwin {
         while let Some((known, Written { settled, left })) = work.next().await {
             settled.into_iter().for_each(|(event, outcome)| outcomes.settle(event, outcome));
             let Some(Left { messages, failure, is_stale }) = left else { continue };
-            if is_stale {
-                self.directory.forget(known.id());
-                messages.iter().for_each(|message| self.directory.forget_device(&message.device));
-                twins.renewed.insert(known.id().clone());
+            if !is_stale {
+                round.postpone(messages, &failure, outcomes);
+                continue;
             }
-            round.has_failed |= !is_stale;
+            self.directory.forget(known.id());
+            messages.iter().for_each(|message| self.directory.forget_device(&message.device));
+            twins.renewed.insert(known.id().clone());
             round.keep(messages, &failure, outcomes);
         }
         round
     }
 
     /// Looks up whose twin the messages are for, once for each sender and claim.
-    async fn look_up(&self, attempt: &Attempt, pending: Vec<Message>) -> Vec<(LookUp, Vec<Message>)> {
+    async fn look_up(&self, attempt: &Attempt, pending: Vec<Message>) -> Vec<(Addressee, Vec<Message>)> {
         let mut groups: HashMap<(DeviceId, Option<TwinId>), Vec<Message>> = HashMap::new();
         for message in pending {
             groups.entry((message.device.clone(), message.claim.clone())).or_default().push(message);
         }
         let look_ups = groups.into_iter().map(|((device, claim), messages)| async move {
-            let found = attempt.call(self.directory.find(&device, claim.as_ref())).await;
-            (found.map(|found| self.judge(&device, claim.as_ref(), found)), messages)
+            let addressee = match attempt.call(self.directory.find(&device, claim.as_ref())).await {
+                Ok(found) => self.judge(&device, claim.as_ref(), found),
+                Err(Unanswered::Refused(error)) => Addressee::dead_letter(Code::Refused, error.to_string()),
+                Err(Unanswered::Failed(failure)) => Addressee::Unknown(failure),
+            };
+            (addressee, messages)
         });
         let look_ups: Vec<_> = look_ups.collect();
         futures::stream::iter(look_ups).buffer_unordered(CONCURRENT).collect().await
@@ -200,12 +201,12 @@ impl DeviceTelemetryToTwin {
         }
     }
 
-    /// The twin to write to, or what becomes of the sender's messages without one.
-    fn judge(&self, device: &DeviceId, claim: Option<&TwinId>, found: Found) -> Result<Arc<Known>, Outcome> {
-        let dead_letter = |code, detail| Err(Outcome::DeadLetter(Reason::new(code, detail)));
+    /// Whether what was found for a sender's messages may be written to.
+    fn judge(&self, device: &DeviceId, claim: Option<&TwinId>, found: Found) -> Addressee {
+        let dead_letter = Addressee::dead_letter;
         match (found, claim) {
-            (Found::Bound(known), _) => Ok(known),
-            (Found::Unbound(known), _) if self.settings.trust_dtid => Ok(known),
+            (Found::Bound(known), _) => Addressee::Twin(known),
+            (Found::Unbound(known), _) if self.settings.trust_dtid => Addressee::Twin(known),
             (Found::Unbound(known), _) => dead_letter(
                 Code::TwinOfOther,
                 format!(
@@ -226,15 +227,27 @@ impl DeviceTelemetryToTwin {
                     if self.without_twin.is_first(device.clone()) {
                         tracing::warn!(%device, "a device that has no twin sends telemetry: it is left out");
                     }
-                    Err(Outcome::LeftOut(LeftOut::NoTwin))
+                    Addressee::None(Outcome::LeftOut(LeftOut::NoTwin))
                 }
             },
         }
     }
 }
 
-/// A twin, the outcome where there is none for the sender, or why neither is known.
-type LookUp = Result<Result<Arc<Known>, Outcome>, Unanswered>;
+/// Where messages go.
+enum Addressee {
+    Twin(Arc<Known>),
+    /// There is no twin for them, and this becomes of them.
+    None(Outcome),
+    /// It could not be found out for now.
+    Unknown(Failure),
+}
+
+impl Addressee {
+    fn dead_letter(code: Code, detail: String) -> Self {
+        Self::None(Outcome::DeadLetter(Reason::new(code, detail)))
+    }
+}
 
 /// The twins that messages of a batch are for.
 #[derive(Debug, Default)]
