@@ -163,9 +163,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
-        if let Some(kept) = context.span(&id).and_then(|span| span.extensions_mut().remove::<Kept>()) {
+        if let Some(mut kept) = context.span(&id).and_then(|span| span.extensions_mut().remove::<Kept>()) {
             // Whoever was to answer did not come to it.
-            let mut kept = kept;
             kept.print();
         }
     }

@@ -21,7 +21,7 @@ pub use deferred::Preparation;
 pub use error::Error;
 pub use id::{Condition, ETag, InvalidId, RelationshipId, TwinId};
 pub use patch::{MAX_PAYLOAD_BYTES, NewTwin, Patch, PropertyPath};
-pub use query::{Filter, MAX_QUERY_LENGTH, PropertyName, Query};
+pub use query::{Filter, PropertyName, Query};
 pub use twin::{Component, Creation, IncomingRelationship, Malformed, Relationship, Twin};
 pub use usage::Usage;
 pub(crate) use wire::chain;

@@ -2,9 +2,6 @@
 
 use std::fmt::{self, Write};
 
-/// The longest query text, in characters (Azure Digital Twins: "Service limits").
-pub const MAX_QUERY_LENGTH: usize = 8000;
-
 /// Words of the language: as names they stand in double brackets (Azure Digital Twins: "Query language reference",
 /// reserved keywords).
 const RESERVED: [&str; 39] = [

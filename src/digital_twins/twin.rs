@@ -168,12 +168,6 @@ impl<'a> Component<'a> {
     pub fn source_time(&self, property: &str) -> Option<Timestamp> {
         time_of(self.members, property, "sourceTime")
     }
-
-    /// When a property was last written, by the service's clock.
-    #[must_use]
-    pub fn last_update_time(&self, property: &str) -> Option<Timestamp> {
-        time_of(self.members, property, "lastUpdateTime")
-    }
 }
 
 /// Components carry `$metadata`, system members begin with `$`: what is left are properties.

@@ -173,7 +173,7 @@ impl Remover<'_> {
             return Ok(None);
         };
         // Twins outlive their model; what binds them is then in their properties alone.
-        let models = known(self.attempt.call(self.client.model(twin.model())).await)?;
+        let models = existing(self.attempt.call(self.client.model(twin.model())).await)?;
         Ok(Some(Sighting { twin, models: models.unwrap_or_default() }))
     }
 }
@@ -185,7 +185,7 @@ impl Sighting {
 }
 
 /// The answer, or none where what was asked for does not exist.
-pub(super) fn known<T>(answer: Result<T, Unanswered>) -> Result<Option<T>, Unanswered> {
+pub(super) fn existing<T>(answer: Result<T, Unanswered>) -> Result<Option<T>, Unanswered> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(Unanswered::Refused(Error::NotFound { .. })) => Ok(None),

@@ -3,7 +3,7 @@
 use futures::StreamExt;
 use futures::stream;
 
-use super::apply::{Remover, known};
+use super::apply::{Remover, existing};
 use super::removed::Loss;
 use crate::dead_letter::{Code, Reason};
 use crate::device::DeviceId;
@@ -76,8 +76,8 @@ impl Remover<'_> {
             self.attempt.call(self.client.relationships(twin)),
             self.attempt.call(self.client.incoming_relationships(twin)),
         );
-        let mut all = known(outgoing)?.unwrap_or_default();
-        let reads = known(incoming)?.unwrap_or_default().into_iter().map(|it| self.read_relationship(it));
+        let mut all = existing(outgoing)?.unwrap_or_default();
+        let reads = existing(incoming)?.unwrap_or_default().into_iter().map(|it| self.read_relationship(it));
         let reads: Vec<_> = reads.collect();
         let mut reads = stream::iter(reads).buffer_unordered(CONCURRENT);
         while let Some(read) = reads.next().await {
@@ -94,7 +94,7 @@ impl Remover<'_> {
 
     /// Lists do not tell the properties of relationships that lead to a twin.
     async fn read_relationship(&self, found: IncomingRelationship) -> Result<Option<Relationship>, Unanswered> {
-        known(self.attempt.call(self.client.relationship(&found.source, &found.id)).await).map(Option::flatten)
+        existing(self.attempt.call(self.client.relationship(&found.source, &found.id)).await).map(Option::flatten)
     }
 
     async fn delete_relationship(
@@ -106,7 +106,7 @@ impl Remover<'_> {
         let (source, id) = (relationship.source.clone(), relationship.id.clone());
         // First, for the answer can get lost.
         self.removed.keep(device, twin, relationship);
-        known(self.attempt.call(self.client.delete_relationship(&source, &id)).await).map(drop)
+        existing(self.attempt.call(self.client.delete_relationship(&source, &id)).await).map(drop)
     }
 
     /// Puts back what twins lost by the deletion of `device` and which are there still; what cannot be put back.

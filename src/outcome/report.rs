@@ -80,12 +80,12 @@ impl Report<'_> {
         }
         let letters: Vec<_> = outcomes
             .dead_letters()
-            .filter_map(|(index, reason)| Some((index, self.batch.events.get(index)?, reason)))
+            .filter_map(|(index, reason)| Some((self.batch.events.get(index)?, reason)))
             .collect();
         if letters.is_empty() {
             return Answer::done();
         }
-        for (_, event, reason) in letters.iter().take(MAX_LOGGED) {
+        for (event, reason) in letters.iter().take(MAX_LOGGED) {
             tracing::warn!(
                 device = event.device_id().as_ref().map(tracing::field::display),
                 sequence = event.sequence_number,
@@ -94,7 +94,7 @@ impl Report<'_> {
                 "dead letter"
             );
         }
-        let letters = letters.into_iter().map(|(_, event, reason)| self.dead_letter(event, reason)).collect();
+        let letters = letters.into_iter().map(|(event, reason)| self.dead_letter(event, reason)).collect();
         match Output::json(&Document::new(self.function, Timestamp::now(), letters)) {
             Ok(document) => Answer::with_output(DEAD_LETTERS, document),
             Err(error) => Answer::again(format!("dead letters cannot be written: {error}")),
