@@ -13,11 +13,10 @@
 //! | [`identity`] | managed identity |
 //!
 //! They share a few seams. Each one's state is one value that changes in one way ([`store`]) and can be kept
-//! ([`data_dir`]), time comes from a
-//! [`clock`], every request passes the [`gate`], and what listens on a port is bound before anything starts
-//! ([`ports`]). What happens is told by the [`feed`], what goes wrong on purpose is switched on with [`Faults`]. [`front`] and [`mqtt`] are the two doors
-//! that several services share, and [`x509`] is what their clients can show there. [`control`] shows what goes on
-//! inside, and [`demo`] tells the story that all of this is for.
+//! ([`data_dir`]), time comes from a [`clock`], every request passes the [`gate`], and what listens on a port is bound
+//! before anything starts ([`ports`]). What happens is told by the [`feed`], what goes wrong on purpose is switched on
+//! with [`Faults`]. [`front`] and [`mqtt`] are the two doors that several services share, and [`x509`] is what their
+//! clients can show there. [`control`] shows what goes on inside, and [`demo`] tells the story that all of this is for.
 
 pub mod certificates;
 pub mod clock;

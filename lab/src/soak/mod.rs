@@ -2,8 +2,8 @@
 //!
 //! A [`schedule`] decides by a seed what each device does, an [`oracle`] notes it down. Meanwhile requests fail,
 //! handlers are killed, events come twice, partitions move between instances ([`Chaos`]), or Azure Digital Twins is
-//! down ([`Outage`]). Twins are watched all the time, and checked once everything has settled. The rules that a [`Violation`] names are those of
-//! `docs/architecture.md`, "What always holds":
+//! down ([`Outage`]). Twins are watched all the time, and checked once everything has settled. The rules that a
+//! [`Violation`] names are those of `docs/architecture.md`, "What always holds":
 //!
 //! | | |
 //! | --- | --- |

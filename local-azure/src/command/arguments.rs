@@ -42,10 +42,10 @@ pub(crate) enum Command {
     },
     /// Start everything, run a command with the environment set, stop, exit with the command's code
     ///
-    /// Ports that no option gives are chosen by the system. The command finds the addresses in the file that LOCAL_AZURE_ENDPOINTS names,
-    /// and in the variables that clients of Azure read: ADT_SERVICE_URL, ADT_CA_FILE, IDENTITY_ENDPOINT,
-    /// IDENTITY_HEADER, PROVISIONING_HOST, PROVISIONING_IDSCOPE, PROVISIONING_SYMMETRIC_KEY, PROVISIONING_CA_FILE,
-    /// ADT_MODEL_ID, SSL_CERT_FILE, REQUESTS_CA_BUNDLE, NODE_EXTRA_CA_CERTS.
+    /// Ports that no option gives are chosen by the system. The command finds the addresses in the file that
+    /// LOCAL_AZURE_ENDPOINTS names, and in the variables that clients of Azure read: ADT_SERVICE_URL, ADT_CA_FILE,
+    /// IDENTITY_ENDPOINT, IDENTITY_HEADER, PROVISIONING_HOST, PROVISIONING_IDSCOPE, PROVISIONING_SYMMETRIC_KEY,
+    /// PROVISIONING_CA_FILE, ADT_MODEL_ID, SSL_CERT_FILE, REQUESTS_CA_BUNDLE, NODE_EXTRA_CA_CERTS.
     Exec {
         /// The command and its arguments
         #[arg(last = true, required = true, value_name = "CMD")]

@@ -23,8 +23,8 @@ pub struct FaultStatus {
     pub id: u64,
     /// What it is.
     pub fault: Fault,
-    /// Requests, batches or moments that it fitted. Where this stays 0, nobody asks for such an operation: look for the right name under
-    /// `operations` in the state.
+    /// Requests, batches or moments that it fitted. Where this stays 0, nobody asks for such an operation: look for the
+    /// right name under `operations` in the state.
     pub matched: u64,
     /// How often it happened.
     pub fired: u64,

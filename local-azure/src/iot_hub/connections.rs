@@ -90,8 +90,8 @@ pub(super) struct Connection {
 }
 
 impl Connections {
-    /// Takes a new connection of a device that had subscribed to this; an earlier one of the same device is closed (IoT Hub: error 400027,
-    /// ConnectionForcefullyClosedOnNewConnection).
+    /// Takes a new connection of a device that had subscribed to this; an earlier one of the same device is closed (IoT
+    /// Hub: error 400027, ConnectionForcefullyClosedOnNewConnection).
     pub(super) fn open(
         &self,
         at: &Address,

@@ -1,7 +1,8 @@
 //! MQTT 3.1.1, over TLS and over WebSockets, which DPS and IoT Hub share.
 //!
-//! Both services listen on 8883, and on 443 under one path; a client's user name tells which of them it wants. What is common to them (accepting,
-//! TLS, CONNECT, keep-alive, acknowledgements, subscriptions) is here; what a message means is theirs.
+//! Both services listen on 8883, and on 443 under one path; a client's user name tells which of them it wants. What is
+//! common to them (accepting, TLS, CONNECT, keep-alive, acknowledgements, subscriptions) is here; what a message means
+//! is theirs.
 
 mod connection;
 #[cfg(any(test, fuzzing))]
