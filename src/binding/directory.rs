@@ -123,12 +123,6 @@ impl Known {
         &self.models
     }
 
-    /// Whose the twin is.
-    #[must_use]
-    pub fn binding(&self) -> &Binding {
-        &self.binding
-    }
-
     /// Takes over into `state` what a later read of the twin shows; false, and nothing is taken over, if it is not the
     /// twin that is known: it has another model, or belongs to somebody else.
     ///

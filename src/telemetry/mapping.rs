@@ -48,20 +48,6 @@ pub(super) struct Mapped<'m> {
     pub(super) rest: Cow<'m, Map<String, Value>>,
 }
 
-impl Rule {
-    /// Where in a message the value is, as JSON pointer.
-    #[must_use]
-    pub fn from(&self) -> String {
-        self.from.to_string()
-    }
-
-    /// The property that it goes to.
-    #[must_use]
-    pub fn to(&self) -> &PropertyPath {
-        &self.to
-    }
-}
-
 impl Mapping {
     /// Whether there are no rules.
     #[must_use]

@@ -85,7 +85,7 @@ fn rules_are_inherited_and_the_more_special_one_decides() {
         PUMP: [{ "from": "/temp", "to": "/Temperature" }],
     }));
     let sources = |model: &str| -> Vec<_> {
-        mapping.of(&model.parse().unwrap(), &models()).into_iter().map(Rule::from).collect()
+        mapping.of(&model.parse().unwrap(), &models()).into_iter().map(|rule| rule.from.to_string()).collect()
     };
     assert_eq!(sources(PUMP), ["/temp", "/n"]);
     assert_eq!(sources(DEVICE), ["/t", "/n"]);
