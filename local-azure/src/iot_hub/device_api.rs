@@ -20,7 +20,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Address, CloudMessage, Denial, Error, IotHub, Message, device_session::Sender};
+use super::{
+    Address, CloudMessage, Denial, Error, IotHub, Message,
+    device_session::Sender,
+    hubs::{Hubs, host, hub_for, text},
+};
 use crate::front::Peer;
 
 const APPLICATION: &str = "iothub-app-";
@@ -28,8 +32,6 @@ const BATCH: &str = "application/vnd.microsoft.iothub.json";
 /// How long a received message stays away from other receivers without `iothub-messagelocktimeout`, and at most.
 const LOCKED: SignedDuration = SignedDuration::from_secs(60);
 const LONGEST_LOCKED: SignedDuration = SignedDuration::from_mins(5);
-
-type Hubs = Arc<[Arc<IotHub>]>;
 
 /// Messages that a receiver has and neither completed nor gave back, with the locks under which it has them: by the
 /// generation of their device and their number on its queue.
@@ -80,12 +82,8 @@ impl Locks {
 
 /// Finds the hub, and the device that the token or the certificate is good for.
 fn admit(hubs: &Hubs, headers: &HeaderMap, peer: &Peer, device: &str) -> Result<(Arc<IotHub>, Sender), Error> {
-    let host = text(headers, header::HOST.as_str()).unwrap_or_default();
-    let hub = match &**hubs {
-        [only] => Some(only),
-        several => several.iter().find(|hub| hub.host_name().is(host)),
-    };
-    let hub = hub.ok_or_else(|| Error::ArgumentInvalid(format!("there is no hub {host}")))?;
+    let host = host(headers);
+    let hub = hub_for(hubs, headers).ok_or_else(|| Error::ArgumentInvalid(format!("there is no hub {host}")))?;
     let at = Address::device(device.parse()?);
     let token = text(headers, header::AUTHORIZATION.as_str());
     let proof = hub.verify(host, &at, token, peer.0.as_ref());
@@ -229,10 +227,6 @@ pub(super) async fn abandon(
     let (hub, receiver) = admit(&hubs, &headers, &peer, &device)?;
     hub.locks.end(&receiver, &lock, hub.clock.now(), |_| ())?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod device_api;
 mod device_session;
 mod device_twin;
 mod error;
+mod hubs;
 mod lifecycle;
 mod message;
 mod methods;

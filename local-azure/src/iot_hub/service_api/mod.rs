@@ -19,6 +19,7 @@ use axum::{
 
 use super::{
     IotHub, device_api,
+    hubs::Hubs,
     operation::{Operation, ROUTES, Route},
 };
 
@@ -66,6 +67,3 @@ fn handler(route: &Route) -> MethodRouter<Hubs> {
         Op::Connect | Op::GetDeviceTwin | Op::UpdateReportedProperties | Op::AnswerMethod => MethodRouter::new(),
     }
 }
-
-/// The hubs, as handlers get them.
-type Hubs = Arc<[Arc<IotHub>]>;

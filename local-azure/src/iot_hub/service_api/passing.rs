@@ -10,11 +10,15 @@ use axum::{
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 
-use super::{BODY_BYTES, Hubs, request::hub_for};
+use super::BODY_BYTES;
 use crate::{
     front,
     gate::Service,
-    iot_hub::{Error, operation::Operation},
+    iot_hub::{
+        Error,
+        hubs::{Hubs, hub_for},
+        operation::Operation,
+    },
 };
 
 /// In pieces of this size the payloads of calls are counted (IoT Hub: quotas and throttling, throttling meter size).

@@ -8,9 +8,10 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 
-use super::request::{Admitted, RegistryRead, ServiceConnect, json, text};
+use super::request::{Admitted, RegistryRead, ServiceConnect, json};
 use crate::iot_hub::{
     self, Address, Entry, Error, IotHub, Status,
+    hubs::text,
     query::{Collection, Query},
 };
 

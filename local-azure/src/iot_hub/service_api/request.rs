@@ -9,9 +9,11 @@ use axum::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Hubs;
 use crate::{
-    iot_hub::{Address, Condition, Denial, Error, HostName, IotHub, Permissions},
+    iot_hub::{
+        Address, Condition, Denial, Error, HostName, IotHub, Permissions,
+        hubs::{Hubs, host, hub_for, text},
+    },
     sas::Token,
 };
 
@@ -75,22 +77,11 @@ impl<P: Permission> FromRequestParts<Hubs> for Admitted<P> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, hubs: &Hubs) -> Result<Self, Error> {
-        let host = text(&parts.headers, header::HOST.as_str()).unwrap_or_default();
+        let host = host(&parts.headers);
         let hub = hub_for(hubs, &parts.headers)
             .ok_or_else(|| Error::ArgumentInvalid(format!("there is no hub {}", HostName::new(host))))?;
         authorize::<P>(hub, host, &parts.headers).map_err(Error::Unauthorized)?;
         Ok(Self { hub: Arc::clone(hub), permission: PhantomData })
-    }
-}
-
-/// The hub that a request's `Host` names; where there is only one, it takes all.
-pub(super) fn hub_for<'h>(hubs: &'h [Arc<IotHub>], headers: &HeaderMap) -> Option<&'h Arc<IotHub>> {
-    match hubs {
-        [only] => Some(only),
-        several => {
-            let host = text(headers, header::HOST.as_str()).unwrap_or_default();
-            several.iter().find(|hub| hub.host_name().is(host))
-        }
     }
 }
 
@@ -134,11 +125,6 @@ impl FromRequestParts<Hubs> for IfMatch {
     async fn from_request_parts(parts: &mut Parts, _: &Hubs) -> Result<Self, Infallible> {
         Ok(Self(text(&parts.headers, header::IF_MATCH.as_str()).map(Condition::from_header)))
     }
-}
-
-/// A header as text.
-pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 /// The body as JSON, whatever its content type says.
