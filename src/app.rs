@@ -67,8 +67,7 @@ impl ServeError {
 
 /// The functions of the app. They share what is remembered of twins.
 fn functions(settings: &Settings, mapping: Mapping, twins: &Client) -> Functions {
-    let capacity = u64::try_from(settings.twin_cache_size.get()).unwrap_or(u64::MAX);
-    let directory = Directory::new(twins.clone(), capacity);
+    let directory = Directory::new(twins.clone(), settings.twin_cache_size.get());
     let attempts = settings.event_max_attempts;
     let allocation = DpsAdtAllocation::new(twins.clone(), directory.clone(), settings.allocation.clone());
     let telemetry = DeviceTelemetryToTwin::new(twins.clone(), directory.clone(), settings.telemetry.clone(), attempts)

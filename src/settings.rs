@@ -6,7 +6,7 @@
 mod problems;
 
 use std::fmt;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
 use azure_core::credentials::Secret;
@@ -18,7 +18,7 @@ pub use problems::{Problem, Problems};
 
 const DEFAULT_PACE_PERCENT: u16 = 90;
 const DEFAULT_EVENT_MAX_ATTEMPTS: NonZeroU32 = NonZeroU32::new(5).unwrap();
-const DEFAULT_TWIN_CACHE_SIZE: NonZeroUsize = NonZeroUsize::new(50_000).unwrap();
+const DEFAULT_TWIN_CACHE_SIZE: NonZeroU64 = NonZeroU64::new(50_000).unwrap();
 
 /// The settings of one process.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ pub struct Settings {
     /// `EVENT_MAX_ATTEMPTS`: attempts at a batch before what alone still fails transiently becomes dead letters.
     pub event_max_attempts: NonZeroU32,
     /// `TWIN_CACHE_SIZE`: twins that are remembered.
-    pub twin_cache_size: NonZeroUsize,
+    pub twin_cache_size: NonZeroU64,
 }
 
 /// Which instance of Azure Digital Twins, and how it is reached.
@@ -225,7 +225,7 @@ impl Settings {
             reader.or("EVENT_MAX_ATTEMPTS", "a number from 1", DEFAULT_EVENT_MAX_ATTEMPTS, |text| text.parse().ok());
         let twin_cache_size =
             reader.or("TWIN_CACHE_SIZE", "a number from 1 to 10000000", DEFAULT_TWIN_CACHE_SIZE, |text| {
-                text.parse().ok().filter(|size: &NonZeroUsize| size.get() <= 10_000_000)
+                text.parse().ok().filter(|size: &NonZeroU64| size.get() <= 10_000_000)
             });
         let problems = reader.into_problems();
         let Some((endpoint, credentials)) = endpoint.zip(credentials).filter(|_| problems.as_slice().is_empty()) else {

@@ -34,7 +34,7 @@ pub(super) async fn run(arguments: &ReconcileArguments) -> Result<Exit, Error> {
     let grace = arguments.grace;
     let bound_before = Timestamp::now().checked_sub(grace).map_err(|error| Error::Grace(grace, error))?;
     let client = Client::connect(&settings.digital_twins, &settings.credentials)?;
-    let directory = Directory::new(client.clone(), u64::try_from(settings.twin_cache_size.get()).unwrap_or(u64::MAX));
+    let directory = Directory::new(client.clone(), settings.twin_cache_size.get());
     let Look { devices, twins } = look::look(&client, &directory, &hubs).await?;
     let scope =
         Scope { hubs: hubs.iter().map(|hub| hub.name().clone()).collect(), all_hubs: arguments.all_hubs, bound_before };

@@ -109,8 +109,7 @@ impl Replay {
     }
 
     fn new(client: Client, settings: &Settings, mapping: Mapping) -> Self {
-        let capacity = u64::try_from(settings.twin_cache_size.get()).unwrap_or(u64::MAX);
-        let directory = Directory::new(client.clone(), capacity);
+        let directory = Directory::new(client.clone(), settings.twin_cache_size.get());
         // Who replays an event wants to know that it still has no twin.
         let telemetry = Telemetry { without_twin: WithoutTwin::DeadLetter, ..settings.telemetry.clone() };
         let once = NonZeroU32::MIN;
