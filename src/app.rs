@@ -85,7 +85,7 @@ fn functions(settings: &Settings, mapping: Mapping, twins: &Client) -> Functions
 /// [`ServeError`].
 pub async fn serve(settings: Settings, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ServeError> {
     let (twins, preparation) = Client::prepare(&settings.digital_twins, &settings.credentials)?;
-    let mapping = settings.telemetry_mapping_file.as_deref().map(Mapping::read).transpose()?.unwrap_or_default();
+    let mapping = Mapping::read_if_named(settings.telemetry_mapping_file.as_deref())?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         digital_twins = settings.digital_twins.endpoint.as_str(),

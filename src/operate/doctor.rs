@@ -31,8 +31,8 @@ async fn check(arguments: &DoctorArguments, report: &mut Report) {
         }
     };
     report.tell(Finding::good("settings", format_args!("for {}", settings.digital_twins.endpoint)));
-    let mapping = match settings.telemetry_mapping_file.as_deref().map(Mapping::read).transpose() {
-        Ok(mapping) => mapping.unwrap_or_default(),
+    let mapping = match Mapping::read_if_named(settings.telemetry_mapping_file.as_deref()) {
+        Ok(mapping) => mapping,
         Err(error) => {
             report
                 .tell(Finding::problem("mapping", error).advise("the app does not start with it; see docs/mapping.md"));

@@ -17,8 +17,7 @@ pub(super) fn run(arguments: &MapTestArguments) -> Result<Exit, Error> {
     let models = model_files::read(std::iter::once(&arguments.model).chain(&arguments.others).map(AsRef::as_ref))?;
     let model = model_files::choose(&models, arguments.model_id.as_ref())?;
     let named = variable("TELEMETRY_MAPPING_FILE").filter(|path| !path.trim().is_empty()).map(Into::into);
-    let mapping = arguments.mapping.clone().or(named);
-    let mapping = mapping.as_deref().map(Mapping::read).transpose()?.unwrap_or_default();
+    let mapping = Mapping::read_if_named(arguments.mapping.clone().or(named).as_deref())?;
     let body = message(&arguments.file).map_err(|error| Error::File(arguments.file.display().to_string(), error))?;
     let mut exit = Exit::Fine;
     for fault in mapping.check(&model, &models) {

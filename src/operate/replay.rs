@@ -103,7 +103,7 @@ struct Replay {
 
 impl Replay {
     fn connect(settings: &Settings) -> Result<Self, Error> {
-        let mapping = settings.telemetry_mapping_file.as_deref().map(Mapping::read).transpose()?.unwrap_or_default();
+        let mapping = Mapping::read_if_named(settings.telemetry_mapping_file.as_deref())?;
         let client = Client::connect(&settings.digital_twins, &settings.credentials)?;
         Ok(Self::new(client, settings, mapping))
     }

@@ -77,6 +77,14 @@ impl Mapping {
         })
     }
 
+    /// Reads a mapping file if one is named; without one there are no rules.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_if_named(path: Option<&Path>) -> Result<Self, MappingError> {
+        path.map_or_else(|| Ok(Self::default()), Self::read)
+    }
+
     /// Reads the text of a mapping file.
     ///
     /// # Errors
