@@ -331,24 +331,15 @@ impl Directory {
 
     async fn read_twin(&self, id: &TwinId) -> Result<Read<Arc<Known>>, Error> {
         let found = match self.client.get(id).await? {
-            Some(twin) => Some(Arc::new(Known::of(&twin, self.models(&twin).await?))),
+            Some(twin) => Some(Arc::new(Known::of(&twin, self.client.model_of(&twin).await?))),
             None => None,
         };
         Ok(Read::now(found))
     }
 
-    /// The twin's model. One that was deleted from Azure Digital Twins is an empty set: its twins
-    /// live on, but cannot be written.
-    async fn models(&self, twin: &Twin) -> Result<Arc<ModelSet>, Error> {
-        match self.client.model(twin.model()).await {
-            Err(Error::NotFound { .. }) => Ok(Arc::default()),
-            models => models,
-        }
-    }
-
     /// `twin` with its model, if it is bound to `device`.
     async fn claimed(&self, twin: Twin, device: &DeviceId) -> Result<Option<Match>, Error> {
-        let models = self.models(&twin).await?;
+        let models = self.client.model_of(&twin).await?;
         let rank = Rank::of_device(&twin, Bookkeeping::of(&models, twin.model()), device);
         Ok(rank.map(|rank| Match { twin, rank, models }))
     }

@@ -205,6 +205,18 @@ impl Client {
         self.models.get(id, self.fetch_model(id)).await
     }
 
+    /// The model of a twin, as [`model`](Self::model). Twins outlive their model: of one that was deleted, nothing is
+    /// known, and the set is empty.
+    ///
+    /// # Errors
+    /// [`Error::UnreadableModel`], and others.
+    pub async fn model_of(&self, twin: &Twin) -> Result<Arc<ModelSet>, Error> {
+        match self.model(twin.model()).await {
+            Err(Error::NotFound { .. }) => Ok(Arc::default()),
+            models => models,
+        }
+    }
+
     async fn fetch_model(&self, id: &ModelId) -> Result<ModelSet, Error> {
         const OPERATION: &str = "get model";
         let unreadable = |reason: String| Error::UnreadableModel { model: id.clone(), reason };

@@ -172,9 +172,8 @@ impl Remover<'_> {
         let Some(twin) = self.attempt.call(self.client.get(id)).await? else {
             return Ok(None);
         };
-        // Twins outlive their model; what binds them is then in their properties alone.
-        let models = existing(self.attempt.call(self.client.model(twin.model())).await)?;
-        Ok(Some(Sighting { twin, models: models.unwrap_or_default() }))
+        let models = self.attempt.call(self.client.model_of(&twin)).await?;
+        Ok(Some(Sighting { twin, models }))
     }
 }
 

@@ -1,7 +1,6 @@
 //! Mends differences, each after a second look at what it is about.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 
 use dtdl::{Contents, ModelId};
 use jiff::Timestamp;
@@ -172,11 +171,7 @@ impl<'a> Actor<'a> {
 
     async fn find_twin(&self, id: &TwinId) -> Result<Option<(Twin, Bookkeeping)>, String> {
         let Some(twin) = self.client.get(id).await.map_err(text)? else { return Ok(None) };
-        let models = match self.client.model(twin.model()).await {
-            // Twins outlive their model.
-            Err(Error::NotFound { .. }) => Arc::default(),
-            models => models.map_err(text)?,
-        };
+        let models = self.client.model_of(&twin).await.map_err(text)?;
         let bookkeeping = Bookkeeping::of(&models, twin.model());
         Ok(Some((twin, bookkeeping)))
     }
