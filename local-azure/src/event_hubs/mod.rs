@@ -109,14 +109,19 @@ impl EventHub {
         let sequence_number = self.log.change(|log| {
             let event = Arc::new(log.stamp(partition, data, self.clock.now()));
             let sequence_number = event.sequence_number;
-            // Whoever wakes up of this waits for the state, which is locked.
-            if let Some(head) = self.heads.get(partition) {
-                head.send_replace(sequence_number + 1);
-            }
             Ok::<_, std::convert::Infallible>((vec![LogChange::Append { partition, event }], sequence_number))
         });
         let Ok(sequence_number) = sequence_number;
+        self.tell_head(partition);
         Position { partition, sequence_number }
+    }
+
+    /// Wakes who waits in a partition. What it is told is looked up as it is told: of two events that arrive at once, the
+    /// later one is told last.
+    fn tell_head(&self, partition: usize) {
+        if let Some(head) = self.heads.get(partition) {
+            head.send_modify(|head| *head = self.log.read(|log| log.heads().nth(partition)).unwrap_or_default());
+        }
     }
 
     /// The oldest events behind `after` (from the start of what is retained without it), at most `max`.
@@ -176,13 +181,8 @@ impl EventHub {
 
     /// Forgets all events and checkpoints; numbers begin at 0 again. Whoever reads should have stopped before.
     pub fn clear(&self) {
-        let Ok(()) = self.log.change(|_| {
-            // The state is locked: an event that is appended next is the first one.
-            for head in &self.heads {
-                head.send_replace(0);
-            }
-            Ok::<_, std::convert::Infallible>((vec![LogChange::Clear], ()))
-        });
+        let Ok(()) = self.log.change(|_| Ok::<_, std::convert::Infallible>((vec![LogChange::Clear], ())));
+        (0..self.heads.len()).for_each(|partition| self.tell_head(partition));
         self.checkpoints.send_replace(());
     }
 
@@ -241,6 +241,22 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What cannot be kept did not arrive: who waited for it would look for it again and again.
+    #[tokio::test]
+    async fn nobody_is_woken_for_an_event_that_cannot_be_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut dir = crate::data_dir::DataDir::open(folder.path()).unwrap();
+        let log = dir.store("hub", Log::new(NonZeroUsize::MIN, ["group".to_owned()])).unwrap();
+        let hub = EventHub::resume("hub", log, Clock::system());
+        let arrived = |after| futures::FutureExt::now_or_never(hub.wait_for_events(0, after)).is_some();
+        hub.append("a", EventData::default());
+        assert_eq!([arrived(None), arrived(Some(0))], [true, false]);
+        dir.close();
+        let append = std::panic::AssertUnwindSafe(|| hub.append("a", EventData::default()));
+        assert!(std::panic::catch_unwind(append).is_err());
+        assert!(!arrived(Some(0)) && hub.read(0, Some(0), 1).is_empty());
+    }
 
     #[test]
     fn the_partition_hash_is_the_published_fnv_1a() {
