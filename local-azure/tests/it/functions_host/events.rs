@@ -33,7 +33,7 @@ async fn a_batch_is_posted_to_the_function_s_name_with_the_host_s_headers() {
     assert_eq!(body["Metadata"]["sys"]["MethodName"], FUNCTION);
     assert_eq!(body["Metadata"].get("RetryContext"), None);
 
-    bench.host.caught_up().await;
+    bench.caught_up().await;
     assert_eq!(bench.checkpoint(), Some(0));
 }
 
@@ -42,7 +42,7 @@ async fn answered(bench: &mut Bench, body: String) -> Vec<String> {
     let mut invocations = bench.host.invocations();
     bench.hub.append("a", event("x"));
     bench.director.call().await.answer(Reply::json(body));
-    bench.host.caught_up().await;
+    bench.caught_up().await;
     let invocation = invocations.recv().await.unwrap();
     assert_eq!(invocation.failure, None);
     invocation.logs
@@ -85,7 +85,7 @@ async fn without_a_retry_policy_one_failure_loses_the_batch() {
     let mut bench = Setup::default().serve().await;
     bench.hub.append("a", event("x"));
     bench.director.call().await.answer(Reply::status(503));
-    bench.host.caught_up().await;
+    bench.caught_up().await;
     assert_eq!(bench.checkpoint(), Some(0));
     let partition = bench.host.statistics()[0].partitions[0];
     assert_eq!((partition.failed, partition.succeeded, partition.given_up), (1, 0, 1));
@@ -110,7 +110,7 @@ async fn a_failed_batch_comes_again_with_a_new_id_and_its_retry_count_and_then_i
         assert_eq!(call.sequence_numbers(), [0, 1]);
     }
     assert_eq!((ids.len(), batches.len()), (3, 1));
-    bench.host.caught_up().await;
+    bench.caught_up().await;
     assert_eq!(bench.host.statistics()[0].partitions[0].given_up, 1);
 }
 
@@ -125,7 +125,7 @@ async fn an_endless_policy_never_gives_up() {
     }
     assert_eq!(bench.checkpoint(), None);
     bench.director.call().await.answer(Reply::json("{}"));
-    bench.host.caught_up().await;
+    bench.caught_up().await;
     let partition = bench.host.statistics()[0].partitions[0];
     assert_eq!((partition.invocations, partition.succeeded, partition.given_up), (21, 1, 0));
     assert_eq!((partition.events, partition.lag), (1, 0));
@@ -169,7 +169,7 @@ async fn one_batch_is_in_flight_a_partition_and_partitions_do_not_wait_for_each_
     first.answer(Reply::json("{}"));
     let rest = bench.director.call().await.answer(Reply::json("{}"));
     assert_eq!(rest.sequence_numbers(), [1, 2, 3]);
-    bench.host.caught_up().await;
+    bench.caught_up().await;
     assert!(!bench.director.has_call());
     let partitions = bench.host.statistics().remove(0).partitions;
     assert_eq!(partitions.iter().map(|partition| partition.events).collect::<Vec<_>>(), [4, 1]);
@@ -200,7 +200,7 @@ async fn cardinality_one_sends_event_by_event() {
         let call = bench.director.call().await.answer(Reply::json("{}")).json();
         assert_eq!((&call["Metadata"]["SequenceNumber"], &call["Data"]["event"]), (&number.into(), &body.into()));
     }
-    bench.host.caught_up().await;
+    bench.caught_up().await;
     assert_eq!(bench.checkpoint(), Some(1));
 }
 
@@ -211,7 +211,7 @@ async fn without_a_data_type_a_body_that_is_not_json_never_reaches_the_handler()
     let mut bench = Setup::functions([function]).serve().await;
     let mut invocations = bench.host.invocations();
     bench.hub.append("a", event("not json"));
-    bench.host.caught_up().await;
+    bench.caught_up().await;
     assert!(!bench.director.has_call());
     let failure = invocations.recv().await.unwrap().failure.unwrap();
     assert!(failure.starts_with("event 0 is not JSON"), "{failure}");
@@ -224,7 +224,7 @@ async fn without_a_data_type_a_body_that_is_not_json_never_reaches_the_handler()
 
 #[tokio::test]
 async fn an_empty_answer_hangs_until_the_timeout_and_costs_the_handler_its_life() {
-    let host_json = json!({ "customHandler": {}, "functionTimeout": "00:00:00.1" });
+    let host_json = json!({ "customHandler": {}, "functionTimeout": "00:00:01" });
     let functions = vec![reads_events(json!({}), retry(-1))];
     let mut bench = Setup { host_json, functions, ..Setup::default() }.serve().await;
     let mut invocations = bench.host.invocations();
@@ -233,10 +233,18 @@ async fn an_empty_answer_hangs_until_the_timeout_and_costs_the_handler_its_life(
 
     bench.director.start().await.answer(Orders::default());
     let failure = invocations.recv().await.unwrap().failure.unwrap();
-    assert_eq!(failure, format!("Timeout value of 100ms was exceeded by function {FUNCTION}"));
+    assert_eq!(failure, format!("Timeout value of 1s was exceeded by function {FUNCTION}"));
     let again = bench.director.call().await.answer(Reply::json("{}"));
     assert_ne!(again.pid, hung.pid);
-    bench.host.caught_up().await;
+    let host = std::sync::Arc::clone(&bench.host);
+    let mut caught_up = std::pin::pin!(host.caught_up());
+    loop {
+        // On a busy machine an answer can come too late: then the batch comes again.
+        tokio::select! {
+            () = &mut caught_up => break,
+            call = bench.director.call() => drop(call.answer(Reply::json("{}"))),
+        }
+    }
     assert_eq!(bench.host.handlers()[0].restarts, 1);
 }
 
@@ -249,7 +257,7 @@ async fn a_handler_that_dies_fails_what_it_was_doing_and_its_successor_gets_it()
     let again = bench.director.call().await.answer(Reply::json("{}"));
     // Further retries can have met the port of the dead process before the host noticed.
     assert!(again.json()["Metadata"]["RetryContext"]["RetryCount"].as_u64().unwrap() >= 1);
-    bench.host.caught_up().await;
+    bench.caught_up().await;
 }
 
 #[tokio::test]
@@ -263,7 +271,7 @@ async fn a_host_that_stops_for_its_handler_s_errors_leaves_the_batch_to_the_next
     bench.director.start().await.answer(Orders::default());
     let again = bench.director.call().await.answer(Reply::json("{}"));
     assert_eq!(again.json()["Metadata"]["RetryContext"]["RetryCount"], 0);
-    bench.host.caught_up().await;
+    bench.caught_up().await;
 }
 
 #[tokio::test]

@@ -46,10 +46,10 @@ async fn a_duplicated_batch_comes_twice_and_counts_once() {
     assert_eq!((first.sequence_numbers(), second.question.sequence_numbers()), (vec![0], vec![0]));
     assert_eq!((retry_count(&first), retry_count(&second.question)), (0, 0));
     second.answer(Reply::json("{}"));
-    bench.host.caught_up().await;
+    bench.caught_up().await;
     events(&bench, 1);
     assert_eq!(succeed(&mut bench).await.sequence_numbers(), [1]);
-    bench.host.caught_up().await;
+    bench.caught_up().await;
     let partition = bench.host.statistics()[0].partitions[0];
     assert_eq!((partition.succeeded, partition.events), (3, 2));
 }
@@ -61,17 +61,17 @@ async fn a_partition_that_goes_back_delivers_again_what_it_had_finished() {
     for n in 0..5 {
         bench.hub.append("a", event(n.to_string()));
         assert_eq!(succeed(&mut bench).await.sequence_numbers(), [n]);
-        bench.host.caught_up().await;
+        bench.caught_up().await;
     }
     let fault = json!({
         "service": "event-hubs", "operation": "deviceevents", "subject": partition.to_string(), "effect": { "rewind": 3 },
     });
     bench.inject(fault).unwrap();
     assert_eq!(succeed(&mut bench).await.sequence_numbers(), [2, 3, 4]);
-    bench.host.caught_up().await;
+    bench.caught_up().await;
     bench.inject(json!({ "service": "event-hubs", "effect": { "rewind": 1_000 } })).unwrap();
     assert_eq!(succeed(&mut bench).await.sequence_numbers(), [0, 1, 2, 3, 4]);
-    bench.host.caught_up().await;
+    bench.caught_up().await;
     assert_eq!(bench.hub.checkpoint(GROUP, partition), Ok(Some(4)));
 }
 
@@ -80,7 +80,7 @@ async fn a_batch_in_flight_while_its_partition_goes_back_does_not_count() {
     let mut bench = retries().serve().await;
     events(&bench, 2);
     succeed(&mut bench).await;
-    bench.host.caught_up().await;
+    bench.caught_up().await;
     events(&bench, 1);
     let in_flight = bench.director.call().await;
     bench.inject(json!({ "service": "event-hubs", "effect": { "rewind": 1 } })).unwrap();
@@ -89,7 +89,7 @@ async fn a_batch_in_flight_while_its_partition_goes_back_does_not_count() {
     assert_eq!(again.question.sequence_numbers(), [1, 2]);
     assert_eq!(bench.checkpoint(), Some(0));
     again.answer(Reply::json("{}"));
-    bench.host.caught_up().await;
+    bench.caught_up().await;
 }
 
 #[tokio::test]
@@ -106,7 +106,7 @@ async fn a_partition_that_moves_is_worked_on_by_two_handlers_and_the_first_one_s
     let mut invocations = bench.host.invocations();
     second.answer(Reply::json("{}"));
     assert_eq!(invocations.recv().await.unwrap().failure, None);
-    bench.host.caught_up().await;
+    bench.caught_up().await;
     // The first one goes on failing, and the events come again to nobody.
     first.answer(Reply::status(503));
     assert!(invocations.recv().await.unwrap().failure.is_some());
@@ -115,7 +115,7 @@ async fn a_partition_that_moves_is_worked_on_by_two_handlers_and_the_first_one_s
     assert_ne!(next.question.pid, home);
     assert_eq!((next.question.sequence_numbers(), retry_count(&next.question)), (vec![1], 0));
     next.answer(Reply::json("{}"));
-    bench.host.caught_up().await;
+    bench.caught_up().await;
     assert_eq!(bench.host.statistics()[0].partitions[0].events, 2);
 }
 
@@ -206,7 +206,7 @@ async fn after_the_third_crash_a_new_host_begins_at_the_checkpoint_with_no_retry
     let mut bench = retries().serve().await;
     events(&bench, 1);
     succeed(&mut bench).await;
-    bench.host.caught_up().await;
+    bench.caught_up().await;
     events(&bench, 1);
     for _ in 0..3 {
         let call = bench.director.call().await;

@@ -20,9 +20,10 @@ use local_azure::{
     gate::{Fault, Gate, Rules},
 };
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use self::handler::{Call, DIRECTOR, Director, Orders, program};
+use self::handler::{Call, DIRECTOR, Director, Orders, PATIENCE, program};
 
 const FUNCTION: &str = "DeviceTelemetryToTwinFunc";
 const GROUP: &str = "adt-functions";
@@ -180,6 +181,11 @@ impl Bench {
     fn inject(&self, fault: Value) -> Result<u64, InjectError> {
         let fault = serde_json::from_value::<Fault>(fault).unwrap();
         Faults::new(Arc::clone(&self.gate), Arc::clone(&self.host)).inject(fault)
+    }
+
+    /// Waits until every event is done with.
+    async fn caught_up(&self) {
+        timeout(PATIENCE, self.host.caught_up()).await.expect("events are left");
     }
 
     fn checkpoint(&self) -> Option<u64> {

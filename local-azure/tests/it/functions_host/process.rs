@@ -64,7 +64,7 @@ async fn a_restart_that_is_given_up_leaves_hosts_that_run() {
     bench.director.start().await.answer(Orders::default());
     bench.hub.append("a", event("1"));
     bench.director.call().await.answer(Reply::json("{}"));
-    bench.host.caught_up().await;
+    bench.caught_up().await;
 }
 
 #[tokio::test]
