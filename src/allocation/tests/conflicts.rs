@@ -88,7 +88,13 @@ async fn a_hundred_registrations_at_once_make_one_twin_and_get_one_answer() {
             .map(|(number, function, id)| {
                 tokio::spawn(async move {
                     tokio::time::sleep(Duration::from_millis(number * apart)).await;
-                    ask(&function, &body(id, THERMOSTAT)).await
+                    // A busy machine needs more than the time for one call: DPS calls again.
+                    loop {
+                        let answer = ask(&function, &body(id, THERMOSTAT)).await;
+                        if answer.1["message"] != "not done within 4 s" {
+                            break answer;
+                        }
+                    }
                 })
             })
             .collect();
