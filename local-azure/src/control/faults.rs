@@ -117,10 +117,30 @@ mod tests {
             json!({ "service": "dps" }),
             json!({ "service": "event-hubs", "operation": "deviceevents", "effect": { "rewind": 1 } }),
             json!({ "service": "functions", "effect": { "kill": "now", "instance": 7 } }),
+            json!({ "service": "functions", "operation": "Telemetry", "effect": { "reset": true } }),
         ] {
             let (status, answer) = call(&faults, Method::POST, fault).await;
             assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
         }
         assert!(faults.all().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_operation_that_would_never_be_asked_for_is_refused_with_those_that_there_are() {
+        let (_, faults) = faults();
+        for (service, wrong, right) in [
+            ("digital-twins", "UpdateTwin", "DigitalTwins_Update"),
+            ("dps", "Register", "RegisterDevice"),
+            ("iot-hub", "Subscribe", "Connect"),
+            ("identity", "Token", "GetToken"),
+        ] {
+            let about =
+                |operation: &str| json!({ "service": service, "operation": operation, "effect": { "reset": true } });
+            let (status, answer) = call(&faults, Method::POST, about(wrong)).await;
+            let message = answer["message"].as_str().unwrap();
+            assert_eq!(status, StatusCode::BAD_REQUEST);
+            assert!(message.contains(wrong) && message.contains(right), "{message}");
+            assert_eq!(call(&faults, Method::POST, about(&right.to_uppercase())).await.0, StatusCode::CREATED);
+        }
     }
 }

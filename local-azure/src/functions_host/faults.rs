@@ -16,6 +16,14 @@ pub enum Unknown {
         /// The highest number there is.
         last: usize,
     },
+    /// The app has no such function.
+    #[error("there is no function {wanted}; there are: {known}")]
+    Function {
+        /// What was asked for.
+        wanted: String,
+        /// The app's functions.
+        known: String,
+    },
     /// No function reads such a partition.
     #[error("no function reads {wanted}; there are: {known}")]
     Partition {
@@ -39,13 +47,22 @@ impl FunctionsHost {
         Ok(self.instance(instance)?.invoker.handler.kill())
     }
 
-    /// Refuses a fault about an instance, an event hub or a partition that is not there.
+    /// Refuses a fault about an instance, a function, an event hub or a partition that is not there.
     ///
     /// # Errors
     /// [`Unknown`].
     pub fn check(&self, fault: &Fault) -> Result<(), Unknown> {
         if let Some(instance) = fault.effect().instance() {
             self.instance(instance)?;
+        }
+        if let (Service::Functions, Some(wanted)) = (fault.service(), fault.operation()) {
+            let names = || self.admin.functions.iter().map(|function| function.name);
+            if !names().any(|name| name.eq_ignore_ascii_case(wanted)) {
+                return Err(Unknown::Function {
+                    wanted: wanted.to_owned(),
+                    known: names().collect::<Vec<_>>().join(", "),
+                });
+            }
         }
         if fault.service() == Service::EventHubs {
             if fault.effect() == Effect::Move && self.instances.len() < 2 {

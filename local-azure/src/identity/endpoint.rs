@@ -21,6 +21,9 @@ use crate::{
 /// The first version whose answer has `expires_on`; the one that all Azure Identity libraries ask for.
 const API_VERSION: &str = "2019-08-01";
 
+/// The one thing that can be asked for: faults and counts call it so.
+pub(crate) const GET_TOKEN: &str = "GetToken";
+
 struct Endpoint {
     tokens: Tokens,
     headers: Headers,
@@ -41,7 +44,7 @@ struct TokenQuery {
 }
 
 async fn token(State(endpoint): State<Arc<Endpoint>>, Query(query): Query<TokenQuery>, headers: HeaderMap) -> Response {
-    let request = Request { service: Service::Identity, operation: "GetToken", class: Class::Other, subject: "" };
+    let request = Request { service: Service::Identity, operation: GET_TOKEN, class: Class::Other, subject: "" };
     let sent = headers.get("x-identity-header").map_or(&b""[..], |value| value.as_bytes());
     let caller = endpoint.headers.whose(sent);
     let answer = match endpoint.gate.pass_from(caller.unwrap_or_default(), request).await {

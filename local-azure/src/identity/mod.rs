@@ -5,6 +5,7 @@
 
 mod endpoint;
 
+pub(crate) use endpoint::GET_TOKEN;
 pub use endpoint::router;
 
 use std::fmt;
