@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use dtdl::{ModelId, ModelSet};
 use jiff::Timestamp;
+use moka::ops::compute::Op;
 use moka::sync::Cache;
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
@@ -18,10 +19,6 @@ use crate::digital_twins::{Client, ETag, Error, Filter, PropertyPath, Query, Twi
 
 /// How long it is remembered that a device has no twin.
 const NO_TWIN: Duration = Duration::from_secs(60);
-
-/// How long it is believed that a twin which an event names is missing, or not the sender's. Short:
-/// meanwhile events of a device that has just registered become dead letters.
-const NOT_THE_SENDERS: Duration = Duration::from_secs(10);
 
 /// How long the choice between several twins of one device is kept: an operator may have bound
 /// another one since.
@@ -48,20 +45,16 @@ pub struct Directory {
 /// What is remembered of one twin, or of one device: filled once, by whoever asks first.
 type Slot<T> = Arc<OnceCell<Read<T>>>;
 
-/// What a read gave, and when.
+/// What a read gave, and when it began: what happened since may not be in it.
 #[derive(Debug, Clone)]
 struct Read<T> {
     found: Option<T>,
-    at: Instant,
+    begun: Instant,
 }
 
 impl<T> Read<T> {
-    fn now(found: Option<T>) -> Self {
-        Self { found, at: Instant::now() }
-    }
-
     fn is_older_than(&self, age: Duration) -> bool {
-        self.at.elapsed() > age
+        self.begun.elapsed() > age
     }
 }
 
@@ -170,6 +163,20 @@ fn stamps(twin: &Twin, models: &ModelSet) -> HashMap<PropertyPath, Stamp> {
     stamps
 }
 
+/// Whose twin is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Sender<'a> {
+    /// Who sent the event.
+    pub device: &'a DeviceId,
+    /// The twin that the event names.
+    pub claim: Option<&'a TwinId>,
+    /// Whether a twin that is bound to nobody will do, if the event names it.
+    pub takes_unbound: bool,
+    /// When the event had come. That the twin it names is missing, or not the sender's, is believed only if it was read
+    /// since: the device may have registered, with another process, just before it sent the event.
+    pub came: Instant,
+}
+
 /// The answer to whose twin an event is about.
 #[derive(Debug, Clone)]
 pub enum Found {
@@ -210,17 +217,18 @@ impl Directory {
         Self { client, twins: Cache::new(capacity), devices, source_times: SourceTimes::of_patches() }
     }
 
-    /// The twin of `device`: the one that the event names (`id`), else the one that is bound to the
-    /// device.
+    /// The sender's twin: the one that the event names, else the one that is bound to the device.
     ///
     /// # Errors
     /// What the service answers; errors are not remembered.
-    pub async fn find(&self, device: &DeviceId, id: Option<&TwinId>) -> Result<Found, Error> {
-        let Some(id) = id else {
+    pub async fn find(&self, Sender { device, claim, takes_unbound, came }: Sender<'_>) -> Result<Found, Error> {
+        let Some(id) = claim else {
             return Ok(self.of_device(device).await?.map_or(Found::Missing, Found::Bound));
         };
-        let found = self.twin(id, NOT_THE_SENDERS, |known| known.binding.is_to(device)).await?;
-        Ok(match found {
+        let is_good =
+            |known: &Known| known.binding.is_to(device) || (takes_unbound && known.binding == Binding::Nobody);
+        let counts = |read: &Read<Arc<Known>>| read.begun >= came || read.found.as_deref().is_some_and(is_good);
+        Ok(match self.twin(id, counts).await? {
             None => Found::Missing,
             Some(known) if known.binding.is_to(device) => Found::Bound(known),
             Some(known) if known.binding == Binding::Nobody => Found::Unbound(known),
@@ -286,7 +294,7 @@ impl Directory {
             let known = match &read.found {
                 None if !read.is_older_than(NO_TWIN) => return Ok(None),
                 None => None,
-                Some(id) => self.twin(id, NO_TWIN, |_| true).await?,
+                Some(id) => self.twin(id, |read| read.found.is_some() || !read.is_older_than(NO_TWIN)).await?,
             };
             match known.filter(|known| known.binding.is_to(device)) {
                 Some(known) => return Ok(Some(known)),
@@ -297,44 +305,45 @@ impl Directory {
     }
 
     async fn read_device(&self, device: &DeviceId) -> Result<Read<TwinId>, Error> {
+        let begun = Instant::now();
         let found = self.look_up(device).await?.map(|Match { twin, models, .. }| {
             let known = Known::of(&twin, models);
             let remembered = self.twins.get(twin.id()).and_then(|slot| slot.get()?.found.clone());
             // One that is still right stays: it knows the order of what this process wrote, and its lock is held by
             // who writes just now.
             if !remembered.is_some_and(|it| it.model == known.model && it.binding == known.binding) {
-                let slot = OnceCell::new_with(Some(Read::now(Some(Arc::new(known)))));
+                let slot = OnceCell::new_with(Some(Read { found: Some(Arc::new(known)), begun }));
                 self.twins.insert(twin.id().clone(), Arc::new(slot));
             }
             twin.id().clone()
         });
-        Ok(Read::now(found))
+        Ok(Read { found, begun })
     }
 
-    /// The twin with that id. An answer that is not `good`, or none, is asked for again once it is
-    /// older than `patience`.
-    async fn twin(
-        &self,
-        id: &TwinId,
-        patience: Duration,
-        good: impl Fn(&Known) -> bool,
-    ) -> Result<Option<Arc<Known>>, Error> {
-        let mut slot = self.twins.get_with_by_ref(id, Slot::default);
-        let is_bad = |read: &Read<Arc<Known>>| !read.found.as_deref().is_some_and(&good);
-        if slot.get().is_some_and(|read| is_bad(read) && read.is_older_than(patience)) {
-            self.twins.invalidate(id);
-            slot = self.twins.get_with_by_ref(id, Slot::default);
+    /// The twin with that id. It is read, once, unless a read that `counts` is remembered or under way.
+    async fn twin(&self, id: &TwinId, counts: impl Fn(&Read<Arc<Known>>) -> bool) -> Result<Option<Arc<Known>>, Error> {
+        let asked = Instant::now();
+        loop {
+            let slot = self.twins.get_with_by_ref(id, Slot::default);
+            let read = slot.get_or_try_init(|| self.read_twin(id)).await?;
+            if read.begun >= asked || counts(read) {
+                return Ok(read.found.clone());
+            }
+            // Unless somebody else did so meanwhile, and asks.
+            self.twins.entry_by_ref(id).and_compute_with(|entry| match entry {
+                Some(entry) if Arc::ptr_eq(entry.value(), &slot) => Op::Remove,
+                _ => Op::Nop,
+            });
         }
-        let read = slot.get_or_try_init(|| self.read_twin(id)).await?;
-        Ok(read.found.clone())
     }
 
     async fn read_twin(&self, id: &TwinId) -> Result<Read<Arc<Known>>, Error> {
+        let begun = Instant::now();
         let found = match self.client.get(id).await? {
             Some(twin) => Some(Arc::new(Known::of(&twin, self.client.model_of(&twin).await?))),
             None => None,
         };
-        Ok(Read::now(found))
+        Ok(Read { found, begun })
     }
 
     /// `twin` with its model, if it is bound to `device`.

@@ -11,5 +11,5 @@ mod source_times;
 
 pub use bound::{Binding, Bookkeeping, HUB_DEVICE_ID, HUB_NAME, HUB_REGISTRATION_ID, is_bookkeeping, registered_at};
 pub use choice::{Choice, Rank, choose};
-pub use directory::{Directory, Found, Known, Match, Stamp, State};
+pub use directory::{Directory, Found, Known, Match, Sender, Stamp, State};
 pub use source_times::SourceTimes;

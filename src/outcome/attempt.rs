@@ -125,6 +125,12 @@ impl Attempt {
         self.number
     }
 
+    /// When it began: all events of its batch had come.
+    #[must_use]
+    pub fn begun(&self) -> Instant {
+        self.begun
+    }
+
     /// How long it has been going on.
     #[must_use]
     pub fn elapsed(&self) -> Duration {

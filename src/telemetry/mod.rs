@@ -32,7 +32,7 @@ use jiff::Timestamp;
 use self::apply::{Left, Writer, Written};
 use self::plan::Message;
 use self::unknown::UnknownMembers;
-use crate::binding::{Directory, Found, Known};
+use crate::binding::{Directory, Found, Known, Sender};
 use crate::dead_letter::{Code, Reason};
 use crate::device::DeviceId;
 use crate::digital_twins::{Client, TwinId};
@@ -180,7 +180,13 @@ impl DeviceTelemetryToTwin {
             groups.entry((message.device.clone(), message.claim.clone())).or_default().push(message);
         }
         let look_ups = groups.into_iter().map(|((device, claim), messages)| async move {
-            let addressee = match attempt.call(self.directory.find(&device, claim.as_ref())).await {
+            let sender = Sender {
+                device: &device,
+                claim: claim.as_ref(),
+                takes_unbound: self.settings.trust_dtid,
+                came: attempt.begun(),
+            };
+            let addressee = match attempt.call(self.directory.find(sender)).await {
                 Ok(found) => self.judge(&device, claim.as_ref(), found),
                 Err(Unanswered::Refused(error)) => Addressee::dead_letter(Code::Refused, error.to_string()),
                 Err(Unanswered::Failed(failure)) => Addressee::Unknown(failure),

@@ -52,9 +52,15 @@ fn describe(found: &Found) -> String {
     }
 }
 
-async fn find(directory: &Directory, id: &str, dt_id: Option<&str>) -> String {
-    let dt_id = dt_id.map(twin);
-    describe(&directory.find(&device(id), dt_id.as_ref()).await.unwrap())
+/// Asks for the twin of a device for an event that had come by `came`.
+async fn try_find(directory: &Directory, id: &str, claim: Option<&str>, came: Instant) -> Result<Found, Error> {
+    let (device, claim) = (device(id), claim.map(twin));
+    directory.find(Sender { device: &device, claim: claim.as_ref(), takes_unbound: false, came }).await
+}
+
+/// The same for an event that just came.
+async fn find(directory: &Directory, id: &str, claim: Option<&str>) -> String {
+    describe(&try_find(directory, id, claim, Instant::now()).await.unwrap())
 }
 
 #[tokio::test]
@@ -163,7 +169,8 @@ async fn a_failed_read_is_not_remembered() {
     put(&service, "lobby", pump(json!({ "HubRegistrationId": "pump-1" })));
     service.script("GET lobby", Step::Refuse(403, "Forbidden"));
     let directory = directory(&service);
-    assert!(directory.find(&device("pump-1"), Some(&twin("lobby"))).await.unwrap_err().is_transient());
+    let failed = try_find(&directory, "pump-1", Some("lobby"), Instant::now()).await;
+    assert!(failed.unwrap_err().is_transient());
     assert_eq!(find(&directory, "pump-1", Some("lobby")).await, "bound lobby");
 }
 
@@ -183,19 +190,56 @@ async fn a_device_without_a_twin_is_looked_for_once_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_verdict_against_the_sender_is_soon_asked_for_again() {
+async fn a_verdict_against_the_sender_counts_for_events_that_had_come_before_the_twin_was_read() {
     let service = service();
     put(&service, "lobby", pump(json!({ "HubRegistrationId": "pump-2" })));
     let directory = directory(&service);
-    assert_eq!(find(&directory, "pump-1", Some("lobby")).await, "foreign lobby");
-    assert_eq!(find(&directory, "pump-1", Some("roof")).await, "missing");
+    let find = async |claim, came| describe(&try_find(&directory, "pump-1", Some(claim), came).await.unwrap());
+    let early = Instant::now();
+    tokio::time::advance(Duration::from_millis(1)).await;
+    let verdicts = [("lobby", "foreign lobby"), ("roof", "missing")];
+    for (claim, verdict) in verdicts {
+        assert_eq!(find(claim, early).await, verdict);
+    }
+    // Another process registers the device.
     put(&service, "lobby", pump(json!({ "HubRegistrationId": "pump-1" })));
     put(&service, "roof", pump(json!({ "HubRegistrationId": "pump-1" })));
-    assert_eq!(find(&directory, "pump-1", Some("lobby")).await, "foreign lobby");
-    assert_eq!(find(&directory, "pump-1", Some("roof")).await, "missing");
-    tokio::time::advance(Duration::from_secs(11)).await;
-    assert_eq!(find(&directory, "pump-1", Some("lobby")).await, "bound lobby");
-    assert_eq!(find(&directory, "pump-1", Some("roof")).await, "bound roof");
+    service.calls();
+    for (claim, verdict) in verdicts {
+        assert_eq!(find(claim, early).await, verdict);
+    }
+    assert_eq!(service.calls(), Vec::<String>::new());
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert_eq!(find("lobby", Instant::now()).await, "bound lobby");
+    assert_eq!(find("roof", Instant::now()).await, "bound roof");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_was_under_way_when_an_event_came_is_no_verdict_on_it() {
+    let service = service();
+    service.set_latency(Duration::from_millis(10));
+    let directory = directory(&service);
+    let later = async {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        find(&directory, "pump-1", Some("roof")).await
+    };
+    let found = tokio::join!(find(&directory, "pump-1", Some("roof")), later);
+    assert_eq!(found, ("missing".to_owned(), "missing".to_owned()));
+    assert_eq!(service.calls(), ["GET roof", "GET roof"]);
+}
+
+#[tokio::test]
+async fn a_twin_of_nobody_is_read_once_where_it_will_do() {
+    let service = service();
+    put(&service, "lobby", pump(json!({})));
+    let directory = directory(&service);
+    let (device, claim) = (device("pump-1"), twin("lobby"));
+    for _ in 0..3 {
+        let came = Instant::now();
+        let sender = Sender { device: &device, claim: Some(&claim), takes_unbound: true, came };
+        assert_eq!(describe(&directory.find(sender).await.unwrap()), "unbound lobby");
+    }
+    assert_eq!(service.calls(), ["GET lobby", "MODELS"]);
 }
 
 #[tokio::test]
@@ -233,9 +277,8 @@ async fn source_times_of_the_twin_and_its_components_are_known() {
         json!({ "State": "on", "Mode": "auto", "motor": { "Speed": "1", "$metadata": { "Speed": { "sourceTime": time } } },
             "$metadata": { "$model": "dtmi:x:Machine;1", "State": { "sourceTime": time } } }),
     );
-    let Found::Bound(known) = directory(&service).find(&device("m"), Some(&twin("m"))).await.unwrap() else {
-        panic!("not bound")
-    };
+    let found = try_find(&directory(&service), "m", Some("m"), Instant::now()).await.unwrap();
+    let Found::Bound(known) = found else { panic!("not bound") };
     let state = known.state().lock().await;
     let mut paths: Vec<String> = state.stamps.keys().map(PropertyPath::to_string).collect();
     paths.sort();

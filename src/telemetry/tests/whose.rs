@@ -94,6 +94,19 @@ async fn a_twin_that_was_deleted_is_no_twin() {
 }
 
 #[tokio::test]
+async fn what_a_device_sends_is_applied_however_soon_after_its_registration_with_another_process() {
+    let (service, function) = function();
+    let claimed = |n| claiming(warm(n, 20.0 + n as f64), "thermo-01");
+    let twin = |bound: bool| if bound { json!({ "HubRegistrationId": "thermo-01" }) } else { json!({}) };
+    service.with_twins(|twins| twins.remove("thermo-01"));
+    assert_eq!(code(&outcomes(&function, vec![claimed(0)]).await[0]), Code::TwinMissing);
+    put(&service, "thermo-01", twin(false));
+    assert_eq!(code(&outcomes(&function, vec![claimed(1)]).await[0]), Code::TwinOfOther);
+    put(&service, "thermo-01", twin(true));
+    assert_eq!(outcomes(&function, vec![claimed(2)]).await, [Some(Outcome::Applied)]);
+}
+
+#[tokio::test]
 async fn recorded_messages_end_as_the_rules_say() {
     let (service, function) = function();
     put(&service, "my-pnp-device", json!({ "HubRegistrationId": "my-pnp-device" }));
