@@ -6,7 +6,7 @@ use std::{
 };
 
 use function_app::dead_letter::{Code, DeadLetter, Document};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use local_azure::{digital_twins::DigitalTwins, services::Services};
 use serde_json::Value;
 
@@ -17,6 +17,9 @@ use super::{
 };
 
 const CONTAINER: &str = "dead-letters";
+
+/// How long an instance of the function app remembers that a device has no twin.
+const NO_TWIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// What is excused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,9 +160,7 @@ fn message(history: &History, sent: &Sent, letters: &DeadLetters, rules: Rules) 
     match &sent.kind {
         Kind::Unreadable | Kind::Foreign if found.is_empty() => told("it is in no dead letter"),
         // Without a twin nobody knows what would fit: a rule leaves such messages out.
-        Kind::Unfitting(_) if found.is_empty() && !history.was_deleted_between(sent.time, Timestamp::MAX) => {
-            told("it is in no dead letter")
-        }
+        Kind::Unfitting(_) if found.is_empty() && !may_be_left_out(history, sent) => told("it is in no dead letter"),
         Kind::LeftOut | Kind::Reading(_) if !found.iter().all(is_excused) => told("a good message is a dead letter"),
         _ => None,
     }
@@ -170,6 +171,17 @@ fn message(history: &History, sent: &Sent, letters: &DeadLetters, rules: Rules) 
 fn had_no_twin(history: &History, sent: &Sent, letter: &Letter) -> bool {
     let was_deleted = history.was_deleted_between(sent.time, letter.time);
     matches!(letter.reason.code, Code::TwinMissing | Code::TwinOfOther) && was_deleted
+}
+
+/// Whether the device may have counted as one without a twin when its message was handled: it was deleted, or it has
+/// come back, names no twin, and an instance of the app remembers that there was none.
+fn may_be_left_out(history: &History, sent: &Sent) -> bool {
+    let since = |life: &&Life| life.from < sent.time;
+    let is_remembered = match history.lives.iter().filter(since).collect::<Vec<_>>()[..] {
+        [_, .., life] => !life.is_tagged && sent.time.duration_since(life.from) <= NO_TWIN,
+        _ => false,
+    };
+    is_remembered || history.was_deleted_between(sent.time, Timestamp::MAX)
 }
 
 /// I1 and I4: no twin but that of the registration that stands.
@@ -201,6 +213,7 @@ fn newest_value(
         _ => letters.of(sent).iter().all(|letter| letter.reason.code != Code::StillFailing),
     };
     let sets = history.sent().iter().filter(|sent| sent.time > life.from && sent.kind.value(property).is_some());
+    let sets = sets.filter(|sent| !may_be_left_out(history, sent));
     let wanted = sets.filter(is_to_apply).max_by_key(|sent| sent.time)?;
     if stored.is_some_and(|(time, _)| time >= wanted.time) {
         return None;

@@ -84,6 +84,8 @@ pub struct Life {
     pub twin: String,
     /// The host name of the hub where the device is.
     pub hub: String,
+    /// Whether its messages name the twin.
+    pub is_tagged: bool,
 }
 
 /// One device.
@@ -201,6 +203,7 @@ mod tests {
             until: until.map(at),
             twin: "d".into(),
             hub: "hub".into(),
+            is_tagged: true,
         };
         history.lives.push(life(1, Some(5)));
         assert!(history.alive().is_none());

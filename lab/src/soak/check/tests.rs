@@ -48,10 +48,16 @@ fn reading(temperature: f64) -> Kind {
     Kind::Reading(Values::from([(Property::Temperature, temperature)]))
 }
 
+/// A life from that second on.
+fn life(second: i64) -> Life {
+    let (twin, hub) = ("d".to_owned(), "hub.localhost".to_owned());
+    Life { from: at(second), until: None, twin, hub, is_tagged: true }
+}
+
 /// Device D, registered at second 10, and what it sent, at second 11 and every second after.
 fn history(kinds: impl IntoIterator<Item = Kind>) -> History {
     let mut history = History::new("D".to_owned(), None);
-    history.lives.push(Life { from: at(10), until: None, twin: "d".to_owned(), hub: "hub.localhost".to_owned() });
+    history.lives.push(life(10));
     for (number, kind) in (1..).zip(kinds) {
         let time = at(10 + i64::try_from(number).unwrap());
         history.note(Sent { partition: 0, sequence_number: number, time, body: Bytes::from_static(BODY), kind });
@@ -108,6 +114,20 @@ fn a_value_that_is_not_the_newest_is_a_loss_unless_the_newest_was_given_up() {
     assert_eq!(found(&history, vec![letter(2, Code::StillFailing, 20)], &twins), [""; 0]);
     let strictly = found_by(Rules::NothingIsGivenUp, &history, vec![letter(2, Code::StillFailing, 20)], &twins);
     assert_one(&strictly, "I2: a good message is a dead letter");
+}
+
+#[test]
+fn a_device_that_comes_back_and_names_no_twin_may_be_left_out_for_a_minute() {
+    let returned = |second, is_tagged| {
+        let mut history = history([reading(1.0), reading(2.0), Kind::Unfitting(Values::new())]);
+        history.lives = vec![Life { until: Some(at(-55)), ..life(-60) }, Life { is_tagged, ..life(second) }];
+        history
+    };
+    let twins = twin("d", 1.0, 11);
+    assert_eq!(found(&returned(10, false), vec![], &twins), [""; 0]);
+    for strict in [returned(10, true), returned(-50, false)] {
+        assert_eq!(found(&strict, vec![], &twins).len(), 2);
+    }
 }
 
 #[test]

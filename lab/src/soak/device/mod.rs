@@ -108,7 +108,7 @@ impl Device {
         self.is_tagged = self.schedule.happens(85);
         self.put_into(self.stage.hub(&hub)?, &TwinPatch::from_json(&initial_twin))?;
         let from = self.next_time();
-        lock(&self.history).lives.push(Life { from, until: None, twin, hub });
+        lock(&self.history).lives.push(Life { from, until: None, twin, hub, is_tagged: self.is_tagged });
         Ok(())
     }
 
